@@ -122,6 +122,8 @@ pub enum ReceiveError {
     NoSuchChannel,
     /// The channel is in send mode here.
     SendMode,
+    /// The messages of the channel are settled one by one, so they are not taken in a batch.
+    Manual,
     /// No message with that number waits to be handled: it never arrived, was never taken, or was
     /// settled before.
     NotWaiting,
@@ -150,6 +152,7 @@ impl fmt::Display for ReceiveError {
             }
             Self::NoSuchChannel => "the link has no such channel",
             Self::SendMode => "the channel is in send mode at this end",
+            Self::Manual => "messages of this channel are taken and settled one by one",
             Self::NotWaiting => "no message of that number waits to be handled",
             Self::SessionLost => "the session in which the message came is over",
         })

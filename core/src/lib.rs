@@ -84,7 +84,7 @@ pub use limits::*;
 pub use link::Planted;
 pub use link::{
     ChannelReport, ChannelStatus, CloseMode, Link, LinkStatus, Message, Output, PeerId, Protocol,
-    Request, STREAM_WHOLE, TakeOver,
+    Request, STREAM_WHOLE, SentBatch, TakeOver,
 };
 pub use observe::{Call, Observe, Outcome};
 pub use reconnect::{Reconnect, RetryLimit};

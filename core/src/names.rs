@@ -119,6 +119,7 @@ impl ReceiveError {
             Self::NotWaiting => "not-waiting",
             Self::ReplyTooLong { .. } => "reply-too-long",
             Self::SessionLost => "session-lost",
+            Self::Manual => "manual",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use crate::transport::{Timer, Transport};
 
 /// How many times a driver reads and writes in a row before it yields: a megabyte or two.
-pub(crate) const ROUNDS: u32 = 32;
+pub(crate) const ROUNDS: u32 = 4;
 
 /// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
 /// and its last connection is closed.

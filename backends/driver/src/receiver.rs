@@ -369,6 +369,13 @@ impl Source {
         limit: usize,
     ) -> Poll<Result<usize, RecvError>> {
         let mut count = 0;
+        if !state.link.is_timed(self.channel) {
+            // The receiver was made for a channel in receive mode where taking handles.
+            let taken = state
+                .link
+                .take_batch(state.now, self.channel, messages, limit);
+            count = taken.unwrap_or(0);
+        }
         while count < limit {
             // Return the messages first; the next call returns the border.
             if count > 0 && state.link.border(self.channel).is_some() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant as StdInstant};
 
-use countersign_core::{Bytes, ChannelId, Instant, Sequence};
+use countersign_core::{Bytes, ChannelId, Instant, NotSent, Sequence};
 
 use crate::clock::Clock;
 use crate::error::SendError;
@@ -247,31 +247,21 @@ impl Sender {
         messages: &mut VecDeque<Bytes>,
         batch: &mut Option<OpenBatch>,
     ) -> Poll<Result<BatchReceipt, SendError>> {
-        let mut first = 0;
-        let mut count = 0;
-        let mut refused = None;
         if state.link.is_timed(self.channel) {
             state.now = self.handle.0.clock.now();
         }
-        while let Some(message) = messages.pop_front() {
-            match state.link.send(state.now, self.channel, message, None) {
-                Ok(sequence) => {
-                    first = sequence - count;
-                    count += 1;
-                }
-                Err(not_sent) => {
-                    messages.push_front(not_sent.message.clone());
-                    refused = Some(not_sent);
-                    break;
-                }
-            }
-        }
+        let sent = state.link.send_batch(state.now, self.channel, messages);
         if let Some(batch) = &batch {
-            self.channel(state).receipts.extend(batch, first, count);
+            let receipts = &mut self.channel(state).receipts;
+            receipts.extend(batch, sent.first, sent.count);
         }
-        match refused {
-            Some(not_sent) if not_sent.why == countersign_core::SendError::Blocked => Poll::Pending,
-            Some(not_sent) => Poll::Ready(Err(SendError::new(not_sent, state.error()))),
+        match sent.refused {
+            Some(countersign_core::SendError::Blocked) => Poll::Pending,
+            Some(why) => {
+                let message = messages.front().cloned().unwrap_or_default();
+                let not_sent = NotSent { message, why };
+                Poll::Ready(Err(SendError::new(not_sent, state.error())))
+            }
             None => Poll::Ready(Ok(batch.take().unwrap_or_else(OpenBatch::new).complete())),
         }
     }

@@ -304,7 +304,11 @@ fn every_call_that_may_change_a_link_is_recorded() {
         "remember",
         "revoke",
         "send",
+        // Recorded as one `send` for each message.
+        "send_batch",
         "take",
+        // Likewise.
+        "take_batch",
         "take_over",
         // Gives what the calls before have let go of, and changes nothing.
         "take_spent",

@@ -122,14 +122,21 @@ impl Link {
         self.observer.outcome(Outcome::Sent(Err(why)));
     }
 
+    /// Whether messages are accepted at all.
     #[inline]
-    fn may_send(&self, message: &Bytes) -> Result<(), SendError> {
+    pub(super) fn may_send_more(&self) -> Result<(), SendError> {
         if self.state == LinkState::Ended {
             return Err(SendError::Ended);
         }
         if self.closing.asked {
             return Err(SendError::Closing);
         }
+        Ok(())
+    }
+
+    #[inline]
+    fn may_send(&self, message: &Bytes) -> Result<(), SendError> {
+        self.may_send_more()?;
         if message.is_empty() && self.config.dialect == Dialect::TlsStream {
             return Err(SendError::Empty);
         }
@@ -407,7 +414,10 @@ impl Link {
     }
 
     #[inline]
-    fn receive_half(&mut self, channel: ChannelId) -> Result<&mut ReceiveHalf, ReceiveError> {
+    pub(super) fn receive_half(
+        &mut self,
+        channel: ChannelId,
+    ) -> Result<&mut ReceiveHalf, ReceiveError> {
         match self.halves.get_mut(channel.index()) {
             Some(Half::Receive(half)) => Ok(half),
             Some(Half::Send(_)) => Err(ReceiveError::SendMode),

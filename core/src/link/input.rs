@@ -154,6 +154,8 @@ impl Link {
         loop {
             while let Some((head, data)) = decoder.next_whole(&mut input) {
                 self.begin_message(&head, data)?;
+                let half = self.receiving(head.channel)?;
+                half.begin_following(&mut input, decoder.frame_limit());
             }
             let Some(piece) = decoder.next(&mut input)? else {
                 return Ok(());

@@ -1,6 +1,7 @@
 //! One end of a link.
 
 mod admission;
+mod batch;
 mod bound;
 mod close;
 mod commands;
@@ -25,6 +26,7 @@ use core::fmt;
 use bytes::Bytes;
 
 pub use admission::{Request, TakeOver};
+pub use batch::SentBatch;
 pub use close::CloseMode;
 pub use output::Output;
 #[cfg(planted)]

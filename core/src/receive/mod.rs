@@ -2,6 +2,7 @@
 
 mod answers;
 mod assembly;
+mod batch;
 mod bound;
 mod lease;
 mod left_over;

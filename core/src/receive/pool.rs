@@ -1,11 +1,13 @@
 //! Shared memory for short messages.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::bound::{Bound, SHARED};
 use crate::channel::{Acking, ReceiveChannel};
+use crate::wire::{MESSAGE_HEAD, MessageHead};
 
 /// The longest chunk: a piece of memory that messages share.
 const LONGEST_CHUNK: usize = 16_384;
@@ -21,10 +23,10 @@ const SHARE: usize = 4;
 /// A message that is kept keeps its chunk, so chunks are sized such that a peer can't make the
 /// application keep more than [`Pool::bound`] returns: a third more than the window, and a few
 /// chunks. On an `Auto` channel messages leave the link in the order in which they lie in the
-/// chunks, so what is kept lies side by side. On a `Manual` one they leave in any order, and
-/// everything that lies between two messages of a window may be kept by them. There, the chunks for
-/// as many messages as the window has are as long as the window, and each message takes a quarter
-/// of one at most.
+/// chunks, so what is kept lies side by side, with the heads of frames that were copied as they
+/// came. On a `Manual` one they leave in any order, and everything that lies between two messages
+/// of a window may be kept by them. There, the chunks for as many messages as the window has are as
+/// long as the window, each message takes a quarter of one at most, and heads are left out.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     /// What is taken next.
@@ -86,6 +88,19 @@ impl Pool {
         self.filling.reserve(self.chunk);
     }
 
+    /// Returns how many bytes [`Pool::add_frames`] takes, and the longest payload among them.
+    #[inline]
+    pub(crate) fn room_for_frames(&self) -> (usize, usize) {
+        (self.filling.capacity() - self.filling.len(), self.longest)
+    }
+
+    /// Copies whole frames behind the messages that wait. There is room for them.
+    #[inline]
+    pub(crate) fn add_frames(&mut self, frames: &[u8]) {
+        debug_assert!(frames.len() <= self.room_for_frames().0);
+        self.filling.extend_from_slice(frames);
+    }
+
     /// Takes the first `length` bytes, which were added as one message.
     #[inline(always)]
     pub(crate) fn take(&mut self, length: usize) -> Bytes {
@@ -95,17 +110,44 @@ impl Pool {
         self.front.split_to(length)
     }
 
+    /// Takes the first message, which was added with the head of its frame.
+    #[inline]
+    pub(crate) fn take_framed(&mut self) -> Bytes {
+        self.next_framed();
+        let end = MESSAGE_HEAD + MessageHead::whole_length(&self.front);
+        let message = self.front.slice(MESSAGE_HEAD..end);
+        self.front.advance(end);
+        message
+    }
+
+    /// Does the same with as many as lie in one chunk, `limit` at most. Returns how many.
+    #[inline]
+    pub(crate) fn take_framed_batch(&mut self, limit: usize, messages: &mut Vec<Bytes>) -> usize {
+        self.next_framed();
+        let (mut at, mut count) = (0, 0);
+        while count < limit && at < self.front.len() {
+            let begin = at + MESSAGE_HEAD;
+            let end = begin + MessageHead::whole_length(&self.front[at..]);
+            messages.push(self.front.slice(begin..end));
+            at = end;
+            count += 1;
+        }
+        self.front.advance(at);
+        count
+    }
+
+    #[inline]
+    fn next_framed(&mut self) {
+        if self.front.is_empty() {
+            self.next_front();
+        }
+    }
+
     /// Moves on to the next chunk: messages don't span chunks, so the front is used up.
     #[inline(never)]
     fn next_front(&mut self) {
         let next = self.full.pop_front();
         self.front = next.unwrap_or_else(|| self.filling.split().freeze());
-    }
-
-    /// Iterates over the bytes that wait.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &u8> {
-        let full = self.full.iter().flatten();
-        self.front.iter().chain(full).chain(&self.filling)
     }
 
     /// Releases all memory. Nothing may wait.
@@ -123,12 +165,16 @@ impl Pool {
     /// Returns the most memory that messages within the window of a channel can keep, and the pool
     /// itself.
     pub(crate) fn bound(config: &ReceiveChannel) -> Bound {
-        let window = config.window_bytes;
         let messages = usize::try_from(config.window_messages).unwrap_or(usize::MAX);
         let chunk = chunk(config);
         if chunk == 0 {
-            return Bound::default().bytes(window);
+            return Bound::default().bytes(config.window_bytes);
         }
+        let heads = match config.acking {
+            Acking::Auto => messages.saturating_mul(MESSAGE_HEAD),
+            Acking::Manual => 0,
+        };
+        let window = config.window_bytes.saturating_add(heads);
         // Less than a share of each full chunk is unused.
         let share = chunk / SHARE;
         let chunks = |filled: usize| (filled / (chunk - share) + 1).min(messages);

@@ -1,6 +1,7 @@
 //! Messages that have arrived and wait to be taken.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
@@ -14,28 +15,40 @@ use crate::config::Dialect;
 /// The waiting messages in the order of their numbers.
 ///
 /// The payloads of short ones lie side by side in shared memory, where each becomes a separate
-/// message when it is taken. Until then it costs its number and its length.
+/// message when it is taken. Until then it costs its number and its length, or, where frames were
+/// copied as they came, nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
+    /// How many messages those are.
+    count: usize,
     pool: Pool,
     /// The payloads that don't share memory, in the same order.
     alone: VecDeque<Bytes>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Messages with consecutive numbers.
+#[derive(Clone, Copy, Debug)]
 struct Waiting {
-    sequence: Sequence,
-    /// The length of a payload in shared memory; [`ALONE`] for others.
-    shares: u32,
+    first: Sequence,
+    place: Place,
 }
 
-const ALONE: u32 = u32::MAX;
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// One message, in memory of its own.
+    Alone,
+    /// One message of this length, in shared memory.
+    Shared(u32),
+    /// This many messages, in shared memory, each behind the head of its frame.
+    Framed(u32),
+}
 
 impl Queue {
     pub(super) fn new(config: &ReceiveChannel, dialect: Dialect) -> Self {
         Self {
             waiting: VecDeque::new(),
+            count: 0,
             pool: match dialect {
                 Dialect::Countersign => Pool::new(config),
                 // There is only one message at a time.
@@ -47,13 +60,13 @@ impl Queue {
 
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.count
     }
 
     /// Returns the number of the message that is taken next.
     #[inline(always)]
     pub(super) fn first(&self) -> Option<Sequence> {
-        self.waiting.front().map(|waiting| waiting.sequence)
+        self.waiting.front().map(|waiting| waiting.first)
     }
 
     /// Adds a copy of a message.
@@ -61,9 +74,10 @@ impl Queue {
     pub(super) fn push_copy(&mut self, sequence: Sequence, data: &[u8]) {
         // Payloads in shared memory are far shorter.
         #[expect(clippy::cast_possible_truncation)]
-        let shares = data.len() as u32;
+        let length = data.len() as u32;
         if self.pool.add(data) {
-            self.waiting.push_back(Waiting { sequence, shares });
+            self.push_waiting(sequence, Place::Shared(length));
+            self.count += 1;
         } else {
             self.push_alone(sequence, Bytes::copy_from_slice(data));
         }
@@ -80,25 +94,87 @@ impl Queue {
 
     #[inline(never)]
     fn push_alone(&mut self, sequence: Sequence, message: Bytes) {
-        let shares = ALONE;
-        self.waiting.push_back(Waiting { sequence, shares });
+        self.push_waiting(sequence, Place::Alone);
+        self.count += 1;
         self.alone.push_back(message);
+    }
+
+    #[inline]
+    fn push_waiting(&mut self, first: Sequence, place: Place) {
+        self.waiting.push_back(Waiting { first, place });
+    }
+
+    /// Returns how many bytes [`Queue::push_frames`] takes, and the longest payload among them.
+    #[inline]
+    pub(super) fn room_for_frames(&self) -> (usize, usize) {
+        self.pool.room_for_frames()
+    }
+
+    /// Adds a copy of frames that lie side by side, each a message. The heads are kept with the
+    /// payloads: one copy of all costs less than one of each.
+    pub(super) fn push_frames(&mut self, first: Sequence, count: u32, frames: &[u8]) {
+        if count > 0 {
+            self.pool.add_frames(frames);
+            self.push_waiting(first, Place::Framed(count));
+            self.count += count as usize;
+        }
     }
 
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<(Sequence, Bytes)> {
-        let Waiting { sequence, shares } = self.waiting.pop_front()?;
-        let message = match shares {
-            ALONE => self.alone.pop_front().unwrap_or_default(),
-            length => self.pool.take(length as usize),
+        let front = self.waiting.front_mut()?;
+        let sequence = front.first;
+        let message = match &mut front.place {
+            Place::Alone => self.alone.pop_front().unwrap_or_default(),
+            Place::Shared(length) => self.pool.take(*length as usize),
+            Place::Framed(count) => {
+                *count -= 1;
+                let more = *count > 0;
+                front.first += 1;
+                let message = self.pool.take_framed();
+                self.count -= 1;
+                if !more {
+                    self.waiting.pop_front();
+                }
+                return Some((sequence, message));
+            }
         };
+        self.count -= 1;
+        self.waiting.pop_front();
         Some((sequence, message))
+    }
+
+    /// Appends up to `limit` messages to `messages`.
+    pub(super) fn pop_batch(&mut self, limit: usize, messages: &mut Vec<Bytes>) {
+        let mut left = limit.min(self.count);
+        messages.reserve(left);
+        while left > 0
+            && let Some(front) = self.waiting.front_mut()
+        {
+            let Place::Framed(count) = &mut front.place else {
+                messages.extend(self.pop().map(|(_, message)| message));
+                left -= 1;
+                continue;
+            };
+            let most = left.min(*count as usize);
+            let taken = self.pool.take_framed_batch(most, messages);
+            // No more than `count`, so it is within its type.
+            #[expect(clippy::cast_possible_truncation)]
+            let fewer = taken as u32;
+            *count -= fewer;
+            front.first += u64::from(fewer);
+            if *count == 0 {
+                self.waiting.pop_front();
+            }
+            left -= taken;
+            self.count -= taken;
+        }
     }
 
     /// Releases memory that an idle channel does not need; the shared memory only if `shared`, that
     /// is, if no message that was taken keeps it anyway.
     pub(super) fn release_memory(&mut self, shared: bool) {
-        if shared && self.waiting.is_empty() {
+        if shared && self.count == 0 {
             self.pool.release_memory();
         }
         self.waiting.shrink_to_fit();
@@ -118,12 +194,11 @@ impl Queue {
     }
 }
 
-// How payloads are spread over chunks makes no difference.
+// How payloads are spread over memory, and what lies between them, makes no difference.
 impl PartialEq for Queue {
     fn eq(&self, other: &Self) -> bool {
-        self.waiting == other.waiting
-            && self.alone == other.alone
-            && self.pool.waiting().eq(other.pool.waiting())
+        let (mut own, mut others) = (self.clone(), other.clone());
+        self.count == other.count && (0..self.count).all(|_| own.pop() == others.pop())
     }
 }
 
@@ -131,16 +206,16 @@ impl Eq for Queue {}
 
 impl Hash for Queue {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.waiting.hash(state);
-        self.alone.hash(state);
-        self.pool.waiting().for_each(|byte| state.write_u8(*byte));
+        let mut copy = self.clone();
+        while let Some(message) = copy.pop() {
+            message.hash(state);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use super::*;
 

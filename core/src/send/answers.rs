@@ -26,8 +26,8 @@ impl SendHalf {
         let (answered, answered_bytes) = self.check_answered(settled)?;
         let mut acked_bytes = 0;
         spent.extend(self.store.range_mut(..settled).map(|entry| {
-            acked_bytes += entry.length;
-            entry.payload.take()
+            acked_bytes += entry.length();
+            entry.take_payload()
         }));
         self.store.drain(..settled);
         self.stored_bytes -= acked_bytes - answered_bytes;
@@ -61,12 +61,15 @@ impl SendHalf {
         if oldest > self.last_answered {
             return Ok((count, bytes));
         }
-        for entry in self.store.range(..first).filter(|entry| entry.answered) {
-            if entry.blocks_ack() {
+        for entry in self.store.range(..first) {
+            let Some(answered) = entry.answered() else {
+                continue;
+            };
+            if answered.blocks_ack() {
                 return Err(PeerMisbehaved::AckedTooMuch);
             }
             count += 1;
-            bytes += entry.length;
+            bytes += entry.length();
         }
         Ok((count, bytes))
     }
@@ -101,16 +104,17 @@ impl SendHalf {
             .ok_or(PeerMisbehaved::NothingToSettle)?;
         self.received = self.received.max(sequence);
         let entry = &mut self.store[at];
+        let payload = entry.answer();
+        let length = entry.length();
         // An answer may be repeated on a later connection, but one note at a time is enough.
-        if !entry.note_pending {
-            entry.note_pending = true;
+        if let Some(answered) = entry.answered_mut().filter(|one| !one.note_pending) {
+            answered.note_pending = true;
             self.to_note.push_back(sequence);
         }
-        if !entry.answered {
-            entry.answered = true;
+        if payload.is_some() {
             self.last_answered = self.last_answered.max(sequence);
-            spent.push(entry.payload.take());
-            self.stored_bytes -= entry.length;
+            spent.push(payload);
+            self.stored_bytes -= length;
             self.settle(sequence, verdict);
         }
         Ok(())
@@ -119,9 +123,10 @@ impl SendHalf {
     /// Records that the next note was written.
     pub(crate) fn note_written(&mut self) {
         let noted = self.to_note.pop_front();
-        if let Some(at) = noted.and_then(|sequence| self.find(sequence)) {
-            self.store[at].note_pending = false;
-            self.store[at].noted = true;
+        let at = noted.and_then(|sequence| self.find(sequence));
+        if let Some(answered) = at.and_then(|at| self.store[at].answered_mut()) {
+            answered.note_pending = false;
+            answered.noted = true;
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The sending half of a channel: messages from acceptance to verdict.
 
 mod answers;
+mod batch;
 mod bound;
+mod entry;
 #[cfg(planted)]
 mod planted;
 mod resume;
@@ -12,6 +14,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+use entry::Entry;
 pub(crate) use resume::ResumePoint;
 pub(crate) use write::Wrote;
 
@@ -20,39 +23,6 @@ use crate::spent::Spent;
 use crate::verdict::{Rejection, Verdict, VerdictCounts, reject};
 use crate::wire::Frame;
 use crate::{ChannelId, Event, Instant, SendError, Sequence};
-
-/// A message without a verdict, or one with an answer that the receiver has not acknowledged.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Entry {
-    pub(crate) sequence: Sequence,
-    /// None once the message has its verdict.
-    payload: Option<Bytes>,
-    /// When it was accepted.
-    accepted: Instant,
-    expires: Instant,
-    /// The payload's length, which is kept when an answer drops the payload.
-    length: usize,
-    /// Whether its verdict came in a frame of its own.
-    answered: bool,
-    /// Whether the answer has to be noted on this connection: the message is in `to_note`.
-    note_pending: bool,
-    /// Whether the answer was noted, on this connection or an earlier one. Until then the receiver
-    /// can't know that this end knows of it.
-    noted: bool,
-}
-
-impl Entry {
-    /// Returns the payload, empty once the message has its verdict.
-    #[inline(always)]
-    pub(crate) fn payload(&self) -> &[u8] {
-        self.payload.as_deref().unwrap_or_default()
-    }
-
-    /// Whether the receiver waits for a note, so that it can't have acknowledged the message.
-    const fn blocks_ack(&self) -> bool {
-        self.answered && (self.note_pending || !self.noted)
-    }
-}
 
 /// A range of messages that were handled, but for exceptions in it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -189,7 +159,7 @@ impl SendHalf {
                 code: reject::TOO_LARGE,
                 reason: alloc::format!("the peer takes messages of {limit} bytes at most"),
             };
-            (entry.length > limit).then(|| Verdict::Rejected(rejection()))
+            (entry.length() > limit).then(|| Verdict::Rejected(rejection()))
         });
     }
 
@@ -275,16 +245,8 @@ impl SendHalf {
         if expires != Instant::NEVER {
             self.expiries.insert((expires, sequence));
         }
-        self.store.push_back(Entry {
-            sequence,
-            payload: Some(payload),
-            accepted,
-            expires,
-            length,
-            answered: false,
-            note_pending: false,
-            noted: false,
-        });
+        self.store
+            .push_back(Entry::new(sequence, payload, accepted, expires));
         Ok(self.base + sequence)
     }
 
@@ -296,7 +258,7 @@ impl SendHalf {
 
     #[inline]
     fn has_room(&self, length: usize, replaced: Option<usize>) -> bool {
-        let freed = replaced.map_or(0, |at| self.store[at].length);
+        let freed = replaced.map_or(0, |at| self.store[at].length());
         // A replaced message leaves its place in `store` and takes one in `verdicts`. The same
         // bytes may be queued many times, so their sum may exceed the address space.
         let left = self.queue_bytes.saturating_sub(self.stored_bytes - freed);
@@ -356,8 +318,8 @@ impl SendHalf {
     /// Drops an unbegun message with its verdict.
     fn drop_unbegun(&mut self, at: usize, verdict: Verdict, spent: &mut Spent) {
         if let Some(entry) = self.store.remove(at) {
-            self.dropped(entry.sequence, entry.expires, entry.length, verdict);
-            spent.push(entry.payload);
+            self.dropped(entry.sequence, entry.expires, entry.length(), verdict);
+            spent.push(entry.into_payload());
         }
     }
 
@@ -380,7 +342,8 @@ impl SendHalf {
             let entry = &self.store[index];
             match verdict(entry) {
                 Some(verdict) => {
-                    let (sequence, expires, length) = (entry.sequence, entry.expires, entry.length);
+                    let (sequence, expires, length) =
+                        (entry.sequence, entry.expires, entry.length());
                     self.dropped(sequence, expires, length, verdict);
                 }
                 None => {
@@ -389,7 +352,7 @@ impl SendHalf {
                 }
             }
         }
-        spent.extend(self.store.drain(kept..at.end).map(|entry| entry.payload));
+        spent.extend(self.store.drain(kept..at.end).map(Entry::into_payload));
     }
 
     /// Records the verdict of an unbegun message that has left `store`.
@@ -465,10 +428,10 @@ impl SendHalf {
     pub(crate) fn end(&mut self, spent: &mut Spent) {
         self.withdraw_unbegun(spent);
         while let Some(entry) = self.store.pop_front() {
-            if !entry.answered {
+            if entry.answered().is_none() {
                 self.settle(entry.sequence, Verdict::Unknown);
             }
-            spent.push(entry.payload);
+            spent.push(entry.into_payload());
         }
         self.written = 0;
         self.offset = 0;

@@ -23,7 +23,7 @@ impl SendHalf {
         self.written = self.store.len();
         self.offset = 0;
         self.announced = self.next - 1;
-        self.flight_bytes = self.store.iter().map(|entry| entry.length).sum();
+        self.flight_bytes = self.store.iter().map(super::Entry::length).sum();
     }
 
     /// Renumbers the messages from 1.

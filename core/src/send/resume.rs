@@ -1,6 +1,6 @@
 //! The sending half when its connection is lost and the next one comes.
 
-use super::SendHalf;
+use super::{Entry, SendHalf};
 use crate::channel::Policy;
 use crate::spent::Spent;
 use crate::verdict::Verdict;
@@ -44,7 +44,7 @@ impl SendHalf {
         self.received = received;
         self.announced = received + u64::from(partial > 0);
         let outstanding = self.store.range(..self.written);
-        self.flight_bytes = outstanding.map(|entry| entry.length).sum::<usize>() + partial;
+        self.flight_bytes = outstanding.map(Entry::length).sum::<usize>() + partial;
         self.replayed += self.pending_replays();
         self.restore_expiries();
         self.supersede_unbegun(spent);
@@ -69,7 +69,7 @@ impl SendHalf {
         }
         let found = self.find(received + 1).ok_or(PeerMisbehaved::Resume)?;
         let most = if found < self.written {
-            self.store[found].length.saturating_sub(1)
+            self.store[found].length().saturating_sub(1)
         } else if found == self.written {
             self.offset
         } else {
@@ -85,15 +85,16 @@ impl SendHalf {
     /// answers that it wants noted.
     fn clear_pending_notes(&mut self) {
         for sequence in core::mem::take(&mut self.to_note) {
-            if let Some(at) = self.find(sequence) {
-                self.store[at].note_pending = false;
+            let at = self.find(sequence);
+            if let Some(answered) = at.and_then(|at| self.store[at].answered_mut()) {
+                answered.note_pending = false;
             }
         }
     }
 
     /// Returns how many messages that were begun on an earlier connection have to be sent again.
     pub(super) fn pending_replays(&self) -> u64 {
-        let begun = |entry: &&super::Entry| entry.sequence <= self.begun_before;
+        let begun = |entry: &&Entry| entry.sequence <= self.begun_before;
         self.store.iter().skip(self.unbegun()).filter(begun).count() as u64
     }
 
@@ -156,11 +157,11 @@ impl SendHalf {
                 break;
             };
             self.written -= 1;
-            if !entry.answered {
+            if entry.answered().is_none() {
                 count += 1;
                 last = entry.sequence;
             }
-            spent.push(entry.payload);
+            spent.push(entry.into_payload());
         }
         self.count_handled(count, first, last);
     }

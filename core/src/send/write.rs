@@ -27,7 +27,7 @@ impl SendHalf {
         let Some(entry) = self.store.get(self.written) else {
             return false;
         };
-        let worthwhile = (entry.length - self.offset)
+        let worthwhile = (entry.length() - self.offset)
             .min(LEAST_FRAGMENT)
             .min(self.window_bytes);
         let may_begin = self.written < self.in_flight_limit.min(self.window_messages);
@@ -68,36 +68,33 @@ impl SendHalf {
             return;
         }
         let most = self.in_flight_limit.min(self.window_messages);
-        let (mut window, mut written) = (self.window_left(), self.written);
-        let (room, mut announced) = (window, self.announced);
-        let Some(rest) = out.get_mut(*at..) else {
-            return;
-        };
-        let (space, mut rest) = (rest.len(), rest);
-        for entry in self.store.range(self.written..) {
-            let whole = MESSAGE_HEAD + entry.length;
-            let follows = entry.sequence == announced + 1;
-            let untimed = entry.expires == Instant::NEVER;
-            let may = untimed && written < most && entry.length <= window && whole <= frame_limit;
-            if !follows || !may || rest.len() < whole {
+        let window = self.window_left();
+        let longest = frame_limit.saturating_sub(MESSAGE_HEAD);
+        let (mut bytes, mut announced) = (0, self.announced);
+        let may_go = most.saturating_sub(self.written);
+        for entry in self.store.range(self.written..).take(may_go) {
+            let payload = entry.payload();
+            let length = payload.len();
+            let follows = entry.sequence == announced + 1 && entry.expires == Instant::NEVER;
+            if !follows || length > longest || length > window - bytes {
                 break;
             }
-            let (frame, behind) = core::mem::take(&mut rest).split_at_mut(whole);
-            rest = behind;
+            let Some(frame) = out.get_mut(*at..*at + MESSAGE_HEAD + length) else {
+                break;
+            };
             let (head, data) = frame.split_at_mut(MESSAGE_HEAD);
             // The wire carries the low half.
             #[expect(clippy::cast_possible_truncation)]
             let number = entry.sequence as u32;
-            MessageHead::encode_whole(self.wire, number, entry.length, head);
-            data.copy_from_slice(entry.payload());
-            window -= entry.length;
-            written += 1;
+            MessageHead::encode_whole(self.wire, number, length, head);
+            data.copy_from_slice(payload);
+            *at += MESSAGE_HEAD + length;
+            bytes += length;
             announced = entry.sequence;
         }
-        *at += space - rest.len();
-        self.flight_bytes += room - window;
-        self.written = written;
+        self.written += usize::try_from(announced - self.announced).unwrap_or(usize::MAX);
         self.announced = announced;
+        self.flight_bytes += bytes;
     }
 
     /// Writes the next frame, and a SKIP before it where numbers are left out.
@@ -116,7 +113,7 @@ impl SendHalf {
             SKIP_LEN
         };
         let space = out.len() - *at;
-        let left = entry.length - self.offset;
+        let left = entry.length() - self.offset;
         let first = self.offset == 0;
         let times = self.times(entry).filter(|_| first);
         let times_len = if times.is_some() { TIMES_LEN } else { 0 };
@@ -165,7 +162,7 @@ impl SendHalf {
             // The wire carries the low half.
             #[expect(clippy::cast_possible_truncation)]
             sequence: sequence as u32,
-            total: (first && !last).then_some(entry.length as u64),
+            total: (first && !last).then_some(entry.length() as u64),
             times,
             length: data_len,
         };
@@ -194,7 +191,7 @@ impl SendHalf {
     /// Returns how much of the message goes into a fragment. Never the whole rest, so that a frame
     /// with the head of a first fragment is never also the last one.
     fn fragment_len(&self, space: usize, head_len: usize, frame_limit: usize) -> usize {
-        let left = self.store[self.written].length - self.offset;
+        let left = self.store[self.written].length() - self.offset;
         let room = space
             .min(frame_limit)
             .saturating_sub(head_len)

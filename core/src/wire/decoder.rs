@@ -187,6 +187,12 @@ impl Decoder {
         Some((head, data))
     }
 
+    /// Returns the longest frame that is accepted, in bytes.
+    #[inline]
+    pub(crate) const fn frame_limit(&self) -> usize {
+        self.frame_limit
+    }
+
     /// Decodes a frame in the common case: at least a whole head is at the front of the input.
     #[inline]
     fn whole_header<'p, 'i: 'p>(

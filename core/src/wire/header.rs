@@ -287,6 +287,16 @@ impl MessageHead {
         })
     }
 
+    /// Returns the length of the payload behind a head that [`MessageHead::decode_whole`] has read.
+    #[inline]
+    pub(crate) fn whole_length(head: &[u8]) -> usize {
+        let Some([_, _, _, _, l0, l1, l2, l3]) = head.first_chunk() else {
+            return 0;
+        };
+        let body = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+        body.saturating_sub(MESSAGE_HEAD - HEADER_LEN)
+    }
+
     /// Reads the head that follows `header` from the front of `body`; `None` if `body` is still
     /// too short.
     pub(crate) fn decode(header: &Header, body: &[u8]) -> Option<Result<Self, PeerMisbehaved>> {
