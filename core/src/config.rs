@@ -216,7 +216,7 @@ impl Config {
     /// The peer declares its own. Where both send much, both need one: otherwise verdicts wait
     /// behind what the peer has under way.
     ///
-    /// The link measures its rate by PINGs among the messages: 8 to 36 for what is under way.
+    /// The link measures its rate by PINGs among the messages: up to 36 for what is under way.
     /// `docs/protocol.md`, Latency budget.
     ///
     /// ```

@@ -42,6 +42,8 @@ const MILLION: u128 = 1_000_000;
 const LEAST_TIME: Duration = Duration::from_millis(1);
 /// For how many flights a rate counts.
 const FLIGHTS: usize = 10;
+/// Which part of the rate is kept where the path has become slower.
+const KEPT_RATE: u64 = 4;
 /// After how many flights without a gain of a quarter the rate has stopped growing.
 const STALLED: u8 = 3;
 
@@ -109,6 +111,8 @@ pub(crate) enum Waits {
     Held,
     /// For room in the output.
     Full,
+    /// For nothing any more: there was no room in the budget, and there is now.
+    Due,
 }
 
 /// A PING, and what was known when it was written.
@@ -276,8 +280,11 @@ impl Pace {
 
     /// Returns when there will be room for messages that wait, if only time is needed for that.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if !self.is_held() || self.cap_room() < LEAST_ROOM {
+        if !self.is_held() {
             return None;
+        }
+        if self.cap_room() < LEAST_ROOM {
+            return self.next_ask();
         }
         let (left, at) = self.tokens;
         let missing = u128::try_from(self.worthwhile().saturating_sub(left)).unwrap_or(0);
@@ -286,11 +293,19 @@ impl Pace {
         at.checked_add(wait)
     }
 
+    /// Returns when a PING can be written that messages wait for, where there were too many at once
+    /// for one more: by a clock that is coarse, or stands still.
+    fn next_ask(&self) -> Option<Instant> {
+        let tick = Duration::from_micros(1);
+        let dated = self.dated.filter(|_| self.asked.is_empty());
+        dated.and_then(|at| at.checked_add(tick))
+    }
+
     /// Handles the passing of time. Returns whether messages need not wait any more.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         let is_due = self.deadline().is_some_and(|at| at <= now);
         if is_due {
-            self.waits = Waits::Full;
+            self.waits = Waits::Due;
         }
         is_due
     }
@@ -401,7 +416,6 @@ impl Pace {
 
     fn note_round_trip(&mut self, now: Instant, pong: &Pong, mark: &Mark) {
         let round_trip = pong.round_trip(now);
-        let one_way = pong.arrived.wrapping_sub(pong.echo);
         // Queues make it longer, unless there were none when it was asked for.
         let is_clean = self.probes && mark.probes && mark.in_front <= 2 * LEAST_CAP;
         match self.round_trip {
@@ -413,29 +427,51 @@ impl Pace {
                 self.probes = mark.in_front > 2 * LEAST_CAP && (self.probes || least.is_none());
             }
         }
-        let queued = match self.one_way {
-            Some(least) if !is_clean => one_way.wrapping_sub(least).cast_signed(),
-            _ => 0,
-        };
+        let is_old = |(_, at)| now.saturating_since(at) > ROUND_TRIP_LIFE;
+        self.probes |= self.round_trip.is_some_and(is_old);
+        let queued = self.queued(pong, is_clean);
+        let usual = self.budget.saturating_mul(2).max(round_trip / 2);
+        if queued > usual.max(LEAST_QUEUED) {
+            self.note_queue(now);
+        }
+    }
+
+    /// Returns how much longer a PING was on its way than the fastest. If it is `clean`, it becomes
+    /// the one to compare with.
+    fn queued(&mut self, pong: &Pong, clean: bool) -> Duration {
+        let one_way = pong.arrived.wrapping_sub(pong.echo);
+        let known = self.one_way.filter(|_| !clean);
+        let queued = known.map_or(0, |least| one_way.wrapping_sub(least).cast_signed());
         if queued <= 0 {
             self.one_way = Some(one_way);
         }
-        let is_old = |(_, at)| now.saturating_since(at) > ROUND_TRIP_LIFE;
-        self.probes |= self.round_trip.is_some_and(is_old);
-        let queued = Duration::from_micros(u64::try_from(queued).unwrap_or(0));
-        let usual = self.budget.saturating_mul(2).max(round_trip / 2);
-        if queued <= usual.max(LEAST_QUEUED) {
+        Duration::from_micros(u64::try_from(queued).unwrap_or(0))
+    }
+
+    /// Handles a queue that is longer than the budget accounts for. It is one at the bottleneck, so
+    /// its rate has been seen.
+    fn note_queue(&mut self, now: Instant) {
+        if self.rates.is_empty() {
             return;
         }
-        // A queue that long is one at the bottleneck, so its rate has been seen.
-        if self.grows.is_some_and(|(_, stalled)| stalled > 0) {
-            self.grows = None;
-        }
-        if self.grows.is_none() && !self.probes {
-            // The path is slower than it was, or longer: the rate up to this mark counts alone.
+        self.grows = None;
+        if !self.is_measured {
+            // Bursts that never made messages wait have filled it.
+            self.bound_bursts(now);
+        } else if !self.probes {
+            // The path is slower than it was, or longer, or has stood still: the rate from here on
+            // counts, and a part of what was known, for it to be found again soon.
             self.probes = true;
+            let known = self.carried_at_least().unwrap_or(0);
             self.rates.clear();
+            self.rates.push_back(known / KEPT_RATE);
         }
+    }
+
+    /// From here on the rate is known, and bursts are bounded.
+    fn bound_bursts(&mut self, now: Instant) {
+        self.is_measured = true;
+        self.tokens = (0, now);
     }
 
     /// Notes how fast what is in front of the mark, which arrived then, has arrived.
@@ -464,9 +500,7 @@ impl Pace {
             return;
         }
         if counts && !self.is_measured {
-            self.is_measured = true;
-            // From here on bursts are bounded.
-            self.tokens = (0, now);
+            self.bound_bursts(now);
         }
         match self.rates.back_mut() {
             Some(newest) if base.sent < self.flight => *newest = rate.max(*newest),

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-use countersign_core::{ChannelConfig, Policy};
-use countersign_core::{Config, Mode, Timeouts};
+use countersign_core::{ChannelConfig, Mode, Policy};
+use countersign_core::{Config, Timeouts};
 use socket2::{SockRef, TcpKeepalive};
 
 /// How much unsent data the kernel takes, in bytes: one TLS record.
@@ -31,11 +31,7 @@ pub fn prepare_socket(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     // wait in the kernel for more data.
     socket.set_tcp_nodelay(true)?;
     limit_silence(socket, config.get_timeouts())?;
-    let mut channels = config.channels().iter();
-    if channels.any(|channel| channel.mode() == Mode::Send) {
-        limit_unsent(socket, config)?;
-    }
-    Ok(())
+    limit_unsent(socket, config)
 }
 
 /// Has the kernel detect a dead peer in the same time as the link would: the link's pings are not
@@ -57,7 +53,8 @@ fn limit_silence(socket: &SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
 }
 
 /// Keeps the kernel from taking more than it can send soon: data in its buffer can't be superseded,
-/// expire, or be overtaken by another channel. Every channel may have messages that expire.
+/// expire, or be overtaken by another channel. Every channel may have messages that expire, and a
+/// listener may declare channels once it knows its peer.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn limit_unsent(socket: &SockRef<'_>, _: &Config) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(UNSENT)

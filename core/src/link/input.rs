@@ -295,7 +295,6 @@ impl Link {
                 self.connection.peer_clock.answered(now, &pong);
                 if let Some(pace) = &mut self.connection.pace {
                     pace.answered(now, &pong);
-                    self.wants_output |= pace.is_held();
                 }
             }
             Frame::Close { head, list } => self.on_close(&head, list)?,

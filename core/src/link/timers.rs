@@ -81,11 +81,8 @@ impl Link {
             Half::Send(half) => half.next_expiry(),
             Half::Receive(half) => half.deadline(),
         });
-        let pace = self
-            .connection
-            .pace
-            .as_ref()
-            .and_then(|pace| pace.deadline());
+        let pace = self.connection.pace.as_ref().filter(|_| self.is_up());
+        let pace = pace.and_then(|pace| pace.deadline());
         timers.chain(watch).chain(halves).chain(pace).min()
     }
 
@@ -113,7 +110,8 @@ impl Link {
                 self.fire(timer);
             }
         }
-        if let Some(pace) = &mut self.connection.pace {
+        let is_up = self.is_up();
+        if let Some(pace) = self.connection.pace.as_mut().filter(|_| is_up) {
             self.wants_output |= pace.handle_timeout(self.now);
         }
         if self.is_due(self.give_up_at()) {
@@ -163,7 +161,12 @@ impl Link {
 
     /// Whether silence of the peer is watched for: only `countersign/1` can ping a silent peer.
     fn checks_liveness(&self) -> bool {
-        self.is_native() && matches!(self.state, LinkState::Open | LinkState::Closing)
+        self.is_native() && self.is_up()
+    }
+
+    /// Whether messages may pass.
+    fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Open | LinkState::Closing)
     }
 
     /// Returns when to write a PING: to check that a silent peer is alive, or to show a peer that
@@ -219,7 +222,7 @@ impl Link {
             self.connection.to_ping |= self.connection.peer_clock.wants_to_ask(self.now);
             self.wants_output |= self.connection.to_ping;
         }
-        if matches!(self.state, LinkState::Open | LinkState::Closing) {
+        if self.is_up() {
             // The peer sends beyond its greeting: this connection is a good one.
             self.backoff.reset();
         }

@@ -8,7 +8,7 @@ use countersign_endpoint::{LinkId, Stream};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 #[cfg(target_os = "linux")]
-use {countersign_core::Mode, socket2::SockRef, std::time::Duration};
+use {socket2::SockRef, std::time::Duration};
 
 /// A non-blocking TCP socket.
 #[derive(Debug)]
@@ -53,12 +53,8 @@ fn prepare(socket: &SockRef<'_>, config: &Config) -> io::Result<()> {
     let longest = Duration::from_millis(0x7FFF_FFFF);
     let silence = config.get_timeouts().give_up.min(longest);
     socket.set_tcp_user_timeout(Some(silence))?;
-    let mut channels = config.channels().iter();
-    if channels.any(|channel| channel.mode() == Mode::Send) {
-        // What waits in the system can't be replaced, expire or be overtaken any more.
-        socket.set_tcp_notsent_lowat(16_384)?;
-    }
-    Ok(())
+    // What waits in the system can't be replaced, expire or be overtaken any more.
+    socket.set_tcp_notsent_lowat(16_384)
 }
 
 impl Read for Socket {

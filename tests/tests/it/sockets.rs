@@ -81,7 +81,8 @@ mod linux {
         let [stream, _] = connection();
         let default = SockRef::from(&stream).tcp_notsent_lowat().unwrap();
         assert_ne!(default, 16_384);
-        assert_eq!(unsent(receives()), default);
+        // A listener may declare more when it knows its peer.
+        assert_eq!(unsent(receives()), 16_384);
         // Any message may have a limited life.
         let channel = || SendChannel::new("data");
         for sends in [channel(), channel().latest(), channel().urgent()] {

@@ -2,6 +2,7 @@
 //! time, connections that arrive at a listener, and bytes by hand.
 
 pub(crate) mod arriving;
+pub(crate) mod bottleneck;
 pub(crate) mod bytes;
 pub(crate) mod pair;
 pub(crate) mod peer;

@@ -46,6 +46,29 @@ fn said(from: &mut impl Protocol) -> Vec<u8> {
     arriving::said(NOW, from)
 }
 
+/// What is urgent goes first, wherever it was declared.
+#[test]
+fn a_channel_that_is_declared_for_a_peer_can_be_urgent() {
+    let channels = vec![
+        SendChannel::new("video").into(),
+        SendChannel::new("stop").urgent().into(),
+    ];
+    let hello = Greeting::hello(&[Entry::receive("video"), Entry::receive("stop")]);
+    let mut guest = greeted(&hello);
+    guest.declare(channels).expect("makes sense");
+    let mut link = accepted(NOW, guest);
+    said(&mut link);
+    for (name, payload) in [("video", "a picture"), ("stop", "stop")] {
+        let channel = link.channel_id(name).expect("declared");
+        link.send(NOW, channel, payload, None).expect("room");
+    }
+    let stop = message(1, 1, b"stop");
+    assert_eq!(
+        said(&mut link),
+        [stop, message(0, 1, b"a picture")].concat()
+    );
+}
+
 #[test]
 fn a_peer_gets_channels_of_its_own() {
     // [HELLO-16] [HELLO-18]

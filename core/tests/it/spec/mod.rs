@@ -7,6 +7,7 @@ mod admission;
 mod age;
 mod border;
 mod budget;
+mod budget_hard;
 mod close;
 mod close_code;
 mod close_taking;
