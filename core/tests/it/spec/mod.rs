@@ -5,6 +5,7 @@ mod acceptor;
 mod acceptor_limits;
 mod admission;
 mod age;
+mod batches;
 mod border;
 mod budget;
 mod budget_hard;
