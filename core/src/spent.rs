@@ -15,6 +15,8 @@ use bytes::Bytes;
 /// Two links that differ by this alone are equal, and a clone has no payloads.
 #[derive(Default)]
 pub struct Spent {
+    /// Where there is one alone, which needs no memory.
+    single: Option<Bytes>,
     payloads: Vec<Option<Bytes>>,
     /// Whether only the caller drops payloads ([`Link::keep_spent`](crate::Link::keep_spent)).
     keeps: bool,
@@ -22,13 +24,15 @@ pub struct Spent {
 
 impl Spent {
     /// Whether there are none.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.payloads.is_empty()
+        self.single.is_none() && self.payloads.is_empty()
     }
 
     /// Adds the payloads of another value.
     pub fn append(&mut self, mut others: Self) {
+        self.push(others.single);
         self.payloads.append(&mut others.payloads);
     }
 
@@ -40,6 +44,7 @@ impl Spent {
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         Self {
+            single: self.single.take(),
             payloads: core::mem::take(&mut self.payloads),
             keeps: false,
         }
@@ -48,7 +53,7 @@ impl Spent {
     /// Drops the payloads that were not taken, unless only the caller drops them.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        if !self.payloads.is_empty() {
+        if !self.is_empty() {
             self.drop_all();
         }
     }
@@ -56,18 +61,27 @@ impl Spent {
     #[inline(never)]
     fn drop_all(&mut self) {
         if !self.keeps {
+            self.single = None;
             self.payloads.clear();
         }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, payload: Option<Bytes>) {
-        self.payloads.push(payload);
+        if self.is_empty() {
+            self.single = payload;
+        } else if payload.is_some() {
+            self.payloads.push(payload);
+        }
     }
 
     #[inline(always)]
-    pub(crate) fn extend(&mut self, payloads: impl Iterator<Item = Option<Bytes>>) {
-        self.payloads.extend(payloads);
+    pub(crate) fn extend(&mut self, mut payloads: impl ExactSizeIterator<Item = Option<Bytes>>) {
+        if payloads.len() == 1 {
+            self.push(payloads.next().flatten());
+        } else {
+            self.payloads.extend(payloads);
+        }
     }
 
     /// Releases memory that an idle link does not need.
@@ -96,6 +110,7 @@ impl Hash for Spent {
 
 impl fmt::Debug for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} payloads", self.payloads.len())
+        let count = usize::from(self.single.is_some()) + self.payloads.len();
+        write!(f, "{count} payloads")
     }
 }

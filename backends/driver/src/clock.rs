@@ -28,6 +28,24 @@ pub struct Clock {
     slept: fn() -> Duration,
 }
 
+/// One instant, by the clock of links and by that of their runtime's timers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) now: Instant,
+    timers: StdInstant,
+}
+
+impl Reading {
+    /// Converts an instant of links to the timers' clock, as [`Clock::to_timers`] does.
+    pub(crate) fn to_timers(self, moment: Instant) -> Option<StdInstant> {
+        if moment >= self.now {
+            self.timers.checked_add(moment.saturating_since(self.now))
+        } else {
+            self.timers.checked_sub(self.now.saturating_since(moment))
+        }
+    }
+}
+
 impl Default for Clock {
     fn default() -> Self {
         Self {
@@ -69,6 +87,13 @@ impl Clock {
         self.at(self.of_timers())
     }
 
+    /// Reads both clocks.
+    pub(crate) fn read(&self) -> Reading {
+        let timers = self.of_timers();
+        let now = self.at(timers);
+        Reading { now, timers }
+    }
+
     /// Converts an instant of the timers' clock to the core's, as long as the machine does not
     /// sleep until then.
     #[must_use]
@@ -99,7 +124,7 @@ fn slept() -> Duration {
 mod suspend {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::{Duration, Instant as StdInstant};
+    use std::time::Duration;
 
     use rustix::time::{ClockId, clock_gettime};
 
@@ -109,17 +134,18 @@ mod suspend {
     #[cfg(target_vendor = "apple")]
     const CLOCK_WITH_SLEEP: ClockId = ClockId::Monotonic;
 
-    /// One instant by both clocks.
+    /// One instant by both clocks, in nanoseconds: whole numbers, since this is read in every turn.
+    #[derive(Clone, Copy)]
     struct Reading {
-        with_sleep: Duration,
-        without_sleep: StdInstant,
+        with_sleep: u64,
+        without_sleep: u64,
     }
 
     /// The first reading of both. The order makes the time between the two readings count as awake.
     static FIRST: LazyLock<Reading> = LazyLock::new(|| {
-        let without_sleep = StdInstant::now();
+        let without_sleep = without_sleep();
         Reading {
-            with_sleep: with_sleep(),
+            with_sleep: nanos(CLOCK_WITH_SLEEP),
             without_sleep,
         }
     });
@@ -127,19 +153,30 @@ mod suspend {
     /// The most that [`slept`] has found, in nanoseconds.
     static SLEPT: AtomicU64 = AtomicU64::new(0);
 
-    fn with_sleep() -> Duration {
-        let time = clock_gettime(CLOCK_WITH_SLEEP);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
-        Duration::new(seconds, nanos)
+    /// Reads a clock, which shows less than 500 years.
+    fn nanos(clock: ClockId) -> u64 {
+        let time = clock_gettime(clock);
+        let seconds = time.tv_sec.unsigned_abs().wrapping_mul(1_000_000_000);
+        seconds.wrapping_add(time.tv_nsec.unsigned_abs())
+    }
+
+    /// Reads the clock of the standard library.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn without_sleep() -> u64 {
+        nanos(ClockId::Monotonic)
+    }
+
+    /// The same where `rustix` has no name for it.
+    #[cfg(target_vendor = "apple")]
+    fn without_sleep() -> u64 {
+        let since = std::time::Instant::now().saturating_duration_since(*super::EPOCH);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     impl Reading {
         /// Returns how long the machine has slept between this reading and `now`.
-        fn asleep(&self, now: &Self) -> Duration {
-            let awake = now
-                .without_sleep
-                .saturating_duration_since(self.without_sleep);
+        fn asleep(self, now: Self) -> u64 {
+            let awake = now.without_sleep.saturating_sub(self.without_sleep);
             let all = now.with_sleep.saturating_sub(self.with_sleep);
             all.saturating_sub(awake)
         }
@@ -148,12 +185,12 @@ mod suspend {
     /// Returns how long the machine has slept since the first call. It never decreases: a delay
     /// between the two readings makes the result too small, not too large.
     pub(super) fn slept() -> Duration {
-        let first = &*FIRST;
+        let first = *FIRST;
         let now = Reading {
-            with_sleep: with_sleep(),
-            without_sleep: StdInstant::now(),
+            with_sleep: nanos(CLOCK_WITH_SLEEP),
+            without_sleep: without_sleep(),
         };
-        let found = u64::try_from(first.asleep(&now).as_nanos()).unwrap_or(u64::MAX);
+        let found = first.asleep(now);
         let known = SLEPT.load(Ordering::Relaxed);
         if found > known {
             SLEPT.fetch_max(found, Ordering::Relaxed);
@@ -167,19 +204,19 @@ mod suspend {
 
         #[test]
         fn what_one_clock_has_missed_the_machine_has_slept() {
-            let second = Duration::from_secs(1);
+            const SECOND: u64 = 1_000_000_000;
             let first = Reading {
-                with_sleep: 1000 * second,
-                without_sleep: StdInstant::now(),
+                with_sleep: 1000 * SECOND,
+                without_sleep: 600 * SECOND,
             };
-            let later = |all: u32, awake: u32| Reading {
-                with_sleep: first.with_sleep + all * second,
-                without_sleep: first.without_sleep + awake * second,
+            let later = |all: u64, awake: u64| Reading {
+                with_sleep: first.with_sleep + all * SECOND,
+                without_sleep: first.without_sleep + awake * SECOND,
             };
-            assert_eq!(first.asleep(&later(13, 1)), 12 * second);
-            assert_eq!(first.asleep(&later(13, 13)), Duration::ZERO);
+            assert_eq!(first.asleep(later(13, 1)), 12 * SECOND);
+            assert_eq!(first.asleep(later(13, 13)), 0);
             // The thread was preempted between the two readings.
-            assert_eq!(first.asleep(&later(13, 14)), Duration::ZERO);
+            assert_eq!(first.asleep(later(13, 14)), 0);
             let known = slept();
             assert!(slept() >= known);
         }

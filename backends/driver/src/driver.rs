@@ -7,13 +7,14 @@ use std::time::Instant as StdInstant;
 use countersign_core::{Disconnect, Instant};
 use countersign_endpoint::{Cause, EndpointEvent, Security, Watch};
 
+use crate::clock::Reading;
 use crate::connection::Connection;
 use crate::dial::{Dial, NoDial};
 use crate::setup::Setup;
-use crate::shared::Shared;
+use crate::shared::{Shared, State};
 use crate::transport::{Timer, Transport};
 
-/// How many times a driver reads and writes in a row before it yields: a megabyte or two.
+/// How many times a driver reads and writes in a row before it yields: some hundred kilobytes.
 pub(crate) const ROUNDS: u32 = 4;
 
 /// Keeps a link connected, and moves bytes between it and its transport, until the link has ended
@@ -35,6 +36,8 @@ pub struct Driver<D: Dial> {
     dialing: bool,
     /// When to poll again even if nothing else happens.
     deadline: Option<Instant>,
+    /// When the clock was last read.
+    reading: Reading,
 }
 
 /// The outcome of one step of a driver.
@@ -75,6 +78,7 @@ impl<T: Transport> Driver<NoDial<T>> {
         connection: Connection<T>,
     ) -> Self {
         Self {
+            reading: shared.clock.read(),
             shared,
             number,
             security: setup.security().clone(),
@@ -91,6 +95,7 @@ impl<D: Dial> Driver<D> {
     /// Drives a link over as many transport connections as it needs.
     pub(crate) fn dial(shared: Arc<Shared>, security: &Security, dialer: D) -> Self {
         Self {
+            reading: shared.clock.read(),
             shared,
             number: 0,
             security: security.clone(),
@@ -118,8 +123,8 @@ impl<D: Dial> Driver<D> {
     /// Does what can be done now; returns `Ready` once the driver has finished for good.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.poll_replaced(context);
-        for _ in 0..ROUNDS {
-            match self.step(context) {
+        for round in 0..ROUNDS {
+            match self.step(context, round == 0) {
                 Step::Again | Step::Over => {}
                 Step::Idle => return Poll::Pending,
                 Step::Done => {
@@ -130,7 +135,8 @@ impl<D: Dial> Driver<D> {
                 }
             }
         }
-        // A busy link must not starve other tasks, nor the check for replaced identity and trust.
+        // A busy link must not starve other tasks, nor the check for replaced identity and trust. What
+        // it has woken may run at the same time from here on.
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -143,69 +149,45 @@ impl<D: Dial> Driver<D> {
     }
 
     /// Moves bytes, and lets the link work once.
-    fn step(&mut self, context: &mut Context<'_>) -> Step {
-        let Some(mut connection) = self.connection.take() else {
+    fn step(&mut self, context: &mut Context<'_>, is_first: bool) -> Step {
+        let Some(connection) = &mut self.connection else {
             return self.step_offline(context);
         };
         connection.write(context);
         let read = connection.read(context);
-        let step = self.exchange(context, &mut connection, read);
+        // What has arrived may have been written since any earlier moment. Otherwise one look a turn
+        // is enough.
+        if read || is_first {
+            self.reading = self.shared.clock.read();
+        }
+        let now = self.reading.now;
+        let (shared, number) = (&self.shared, self.number);
+        let deadline = &mut self.deadline;
+        let step = shared.with_at(now, |state| {
+            exchange(state, now, number, deadline, context, connection, read)
+        });
         #[cfg(planted)]
         if step == Step::Idle && crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
             self.shared.sleep_blindly(context.waker());
         }
         match step {
-            Step::Over => connection.flush_alert(context),
-            Step::Idle if !connection.flush_and_release(context) => {
-                self.connection = Some(connection);
-                return Step::Again;
+            Step::Over => {
+                connection.flush_alert(context);
+                self.connection = None;
             }
-            _ => self.connection = Some(connection),
+            Step::Idle if !connection.flush_and_release(context) => return Step::Again,
+            _ => {}
         }
         step
-    }
-
-    /// Does everything that concerns the link, under its lock.
-    fn exchange(
-        &mut self,
-        context: &Context<'_>,
-        connection: &mut Connection<D::Transport>,
-        read: bool,
-    ) -> Step {
-        let now = self.shared.clock.now();
-        let (number, deadline) = (self.number, &mut self.deadline);
-        self.shared.with(|state| {
-            if state.begin_step(now, number) {
-                return Step::Done;
-            }
-            connection.exchange(now, &mut state.link, read);
-            state.handle_events(&mut connection.endpoint);
-            if connection.endpoint.is_over(now) {
-                state.log_loss(now);
-                return Step::Over;
-            }
-            if read || connection.endpoint.has_output() {
-                return Step::Again;
-            }
-            #[cfg(planted)]
-            if crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
-                return Step::Idle;
-            }
-            *deadline = state.sleep(
-                context.waker(),
-                connection.endpoint.is_blocked(),
-                connection.endpoint.deadline(),
-            );
-            Step::Idle
-        })
     }
 
     /// Opens a connection if the link wants one. After a failure the link schedules the next
     /// attempt, which may be due already: other tasks run in between.
     fn step_offline(&mut self, context: &mut Context<'_>) -> Step {
-        let now = self.shared.clock.now();
+        self.reading = self.shared.clock.read();
+        let now = self.reading.now;
         let (number, deadline) = (self.number, &mut self.deadline);
-        let (step, wants, arrived) = self.shared.with(|state| {
+        let (step, wants, arrived) = self.shared.with_at(now, |state| {
             if state.begin_step(now, number) || state.ended {
                 return (Step::Done, false, false);
             }
@@ -288,7 +270,7 @@ impl<D: Dial> Driver<D> {
     #[must_use]
     pub fn deadline(&self) -> Option<StdInstant> {
         self.deadline
-            .and_then(|deadline| self.shared.clock.to_timers(deadline))
+            .and_then(|deadline| self.reading.to_timers(deadline))
     }
 
     /// Runs the driver with a timer of the runtime, until it has finished.
@@ -304,6 +286,40 @@ impl<D: Dial> Driver<D> {
         })
         .await;
     }
+}
+
+/// Does everything that concerns the link, under its lock.
+fn exchange<T: Transport>(
+    state: &mut State,
+    now: Instant,
+    number: u64,
+    deadline: &mut Option<Instant>,
+    context: &Context<'_>,
+    connection: &mut Connection<T>,
+    read: bool,
+) -> Step {
+    if state.begin_step(now, number) {
+        return Step::Done;
+    }
+    connection.exchange(now, &mut state.link, read);
+    state.handle_events(&mut connection.endpoint);
+    if connection.endpoint.is_over(now) {
+        state.log_loss(now);
+        return Step::Over;
+    }
+    if read || connection.endpoint.has_output() {
+        return Step::Again;
+    }
+    #[cfg(planted)]
+    if crate::planted::is(crate::planted::Mistake::SleepsBlindly) {
+        return Step::Idle;
+    }
+    *deadline = state.sleep(
+        context.waker(),
+        connection.endpoint.is_blocked(),
+        connection.endpoint.deadline(),
+    );
+    Step::Idle
 }
 
 impl<D: Dial> Drop for Driver<D> {

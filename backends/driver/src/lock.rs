@@ -14,10 +14,52 @@ use countersign_core::Spent;
 
 use crate::sync::{Mutex, thread_local};
 
+/// Wakers to wake, most often one, for which no memory is needed.
+#[derive(Default)]
+pub(crate) struct ToWake {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl ToWake {
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    fn push(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.others.push(waker),
+        }
+    }
+}
+
+impl Extend<Waker> for ToWake {
+    #[inline]
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        wakers.into_iter().for_each(|waker| self.push(waker));
+    }
+}
+
+impl IntoIterator for ToWake {
+    type Item = Waker;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Waker>, std::vec::IntoIter<Waker>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.others)
+    }
+}
+
 /// Work to do once the lock is released.
 #[derive(Default)]
 pub(crate) struct Deferred {
-    wakers: Vec<Waker>,
+    wakers: ToWake,
     spent: Spent,
     work: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -32,7 +74,7 @@ impl std::fmt::Debug for Deferred {
 
 impl Deferred {
     /// Returns the wakers to wake.
-    pub(crate) fn wakers(&mut self) -> &mut Vec<Waker> {
+    pub(crate) fn wakers(&mut self) -> &mut ToWake {
         &mut self.wakers
     }
 
@@ -83,7 +125,7 @@ impl Deferred {
 
 /// Wakes all; for a thread that unwinds, in another. compio's wakers abort the process where they
 /// run in a thread that unwinds, and so does every waker that panics there.
-fn wake(wakers: Vec<Waker>) {
+fn wake(wakers: ToWake) {
     if wakers.is_empty() || !thread::panicking() || cfg!(shuttle) {
         wakers.into_iter().for_each(Waker::wake);
         return;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_core::{Sequence, Verdict, VerdictCounts, VerdictKind};
 
+use crate::lock::ToWake;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The capacity in receipts that a channel keeps once none are outstanding.
@@ -185,7 +186,7 @@ struct Outstanding {
 
 impl Outstanding {
     /// Counts this many of them as handled.
-    fn handle(&mut self, count: u64, wakers: &mut Vec<Waker>) {
+    fn handle(&mut self, count: u64, wakers: &mut ToWake) {
         let Some(cell) = &self.cell else {
             return;
         };
@@ -278,7 +279,7 @@ impl Receipts {
     }
 
     /// Records a verdict other than `Handled` without a reply.
-    pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakers: &mut Vec<Waker>) {
+    pub(crate) fn settle(&mut self, sequence: Sequence, verdict: Verdict, wakers: &mut ToWake) {
         let at = self
             .outstanding
             .partition_point(|outstanding| outstanding.last < sequence);
@@ -303,7 +304,7 @@ impl Receipts {
 
     /// Records that all messages up to `last` whose verdicts are missing were handled, or the first
     /// `count` of them where there are more.
-    pub(crate) fn handled(&mut self, last: Sequence, mut count: u64, wakers: &mut Vec<Waker>) {
+    pub(crate) fn handled(&mut self, last: Sequence, mut count: u64, wakers: &mut ToWake) {
         let is_due = |first: &Outstanding| first.last <= last;
         while self.outstanding.front().is_some_and(is_due) {
             let Some(mut first) = self.outstanding.pop_front() else {
@@ -338,7 +339,7 @@ impl Receipts {
 
     /// Settles the rest after the link has ended: all verdicts other than `Handled` were reported,
     /// so the missing ones were handled.
-    pub(crate) fn end(&mut self, wakers: &mut Vec<Waker>) {
+    pub(crate) fn end(&mut self, wakers: &mut ToWake) {
         let missing = self.outstanding.iter().map(|one| one.missing).sum::<u64>();
         self.handled(Sequence::MAX, missing, wakers);
     }
@@ -365,9 +366,9 @@ mod tests {
             for sequence in 1..=last {
                 drop(receipts.single(sequence));
             }
-            receipts.handled(last - 1, last - 1, &mut Vec::new());
+            receipts.handled(last - 1, last - 1, &mut ToWake::default());
             assert_eq!(receipts.outstanding.len(), 1);
-            receipts.handled(last, 1, &mut Vec::new());
+            receipts.handled(last, 1, &mut ToWake::default());
             assert!(
                 receipts.outstanding.capacity() <= KEPT_CAPACITY,
                 "{}",
@@ -390,10 +391,10 @@ mod tests {
             let receipt = batch.complete();
             for at in 0..3 {
                 match at == acked_at {
-                    true => receipts.handled(1, 1, &mut Vec::new()),
+                    true => receipts.handled(1, 1, &mut ToWake::default()),
                     false => {
                         let sequence = if at < acked_at { 2 + at } else { 1 + at };
-                        receipts.settle(sequence, Verdict::Expired, &mut Vec::new());
+                        receipts.settle(sequence, Verdict::Expired, &mut ToWake::default());
                     }
                 }
             }
@@ -416,12 +417,12 @@ mod tests {
         let inner = (1..MANY / 2).flat_map(|away| [MANY / 2 - away, MANY / 2 + away]);
         let settled: Vec<_> = inner.filter(|sequence| sequence % 10 != 0).collect();
         for (count, sequence) in (1..).zip(&settled) {
-            receipts.settle(*sequence, Verdict::Expired, &mut Vec::new());
+            receipts.settle(*sequence, Verdict::Expired, &mut ToWake::default());
             let missing = MANY as usize - count;
             assert!(receipts.outstanding.len() <= missing + missing / 3 + 1);
         }
         let handled = MANY - settled.len() as u64;
-        receipts.handled(MANY, handled, &mut Vec::new());
+        receipts.handled(MANY, handled, &mut ToWake::default());
         assert!(receipts.outstanding.is_empty());
         assert_eq!(receipts.complete, 0);
         for receipt in &made {

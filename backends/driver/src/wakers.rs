@@ -1,6 +1,5 @@
 //! The wakers of waiting futures: a slot for each, which is freed when the future is dropped.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::task::{Context, Poll, Waker};
@@ -9,12 +8,16 @@ use countersign_core::ChannelId;
 
 use crate::lock::{Deferred, Locked};
 
+/// How many slots an empty set keeps memory for.
+const KEPT_SLOTS: usize = 4;
+
 /// The wakers of the futures that wait for the same thing, each in a separate slot.
 ///
 /// A slot's number is never reused, so freeing a slot late affects no other future.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSet {
-    slots: BTreeMap<u64, Waker>,
+    /// In the order of their numbers.
+    slots: Vec<(u64, Waker)>,
     next: u64,
 }
 
@@ -26,17 +29,33 @@ impl WakerSet {
             self.next += 1;
             self.next
         });
-        match self.slots.get(&slot) {
-            Some(known) if known.will_wake(waker) => None,
-            _ => self.slots.insert(slot, waker.clone()),
+        match self.find(slot) {
+            Ok(at) if self.slots[at].1.will_wake(waker) => None,
+            Ok(at) => Some(std::mem::replace(&mut self.slots[at].1, waker.clone())),
+            Err(at) => {
+                self.slots.insert(at, (slot, waker.clone()));
+                None
+            }
         }
+    }
+
+    /// Frees a slot, and returns the waker in it.
+    fn remove(&mut self, slot: u64) -> Option<Waker> {
+        let at = self.find(slot).ok()?;
+        Some(self.slots.remove(at).1)
+    }
+
+    fn find(&self, slot: u64) -> Result<usize, usize> {
+        self.slots
+            .binary_search_by_key(&slot, |(number, _)| *number)
     }
 
     /// Wakes all of them once the lock is released.
     pub(crate) fn wake_all(&mut self, deferred: &mut Deferred) {
-        deferred
-            .wakers()
-            .extend(std::mem::take(&mut self.slots).into_values());
+        // Most wait again: the memory is kept.
+        let wakers = self.slots.drain(..).map(|(_, waker)| waker);
+        deferred.wakers().extend(wakers);
+        self.slots.shrink_to(KEPT_SLOTS);
     }
 }
 
@@ -115,7 +134,7 @@ impl<S: Deref<Target: Waits>> Waiting<S> {
             let wakers = S::Target::wakers(state, *awaited);
             let former = match &result {
                 Poll::Pending => wakers.put(slot, context.waker()),
-                Poll::Ready(_) => slot.take().and_then(|slot| wakers.slots.remove(&slot)),
+                Poll::Ready(_) => slot.take().and_then(|slot| wakers.remove(slot)),
             };
             state.deferred().drop(former);
             result
@@ -127,7 +146,7 @@ impl<S: Deref<Target: Waits>> Drop for Waiting<S> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
             self.shared.with(|state| {
-                let former = S::Target::wakers(state, self.awaited).slots.remove(&slot);
+                let former = S::Target::wakers(state, self.awaited).remove(slot);
                 state.deferred().drop(former);
             });
         }

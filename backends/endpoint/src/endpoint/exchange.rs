@@ -121,6 +121,10 @@ impl Endpoint {
             self.sending.ended = true;
             return;
         }
+        // A link that has ended says so, whether it has output or not.
+        if !link.wants_output() && link.state() != LinkState::Ended {
+            return;
+        }
         // On a plain connection the link writes directly to the output.
         let buffer = if self.connection.is_plain() {
             &mut self.sending.output
@@ -129,7 +133,7 @@ impl Endpoint {
         };
         match link.poll_output(now, &mut buffer.space(PLAINTEXT)[..PLAINTEXT]) {
             Output::Written(length) => buffer.commit(length),
-            Output::Idle => buffer.release(),
+            Output::Idle => {}
             Output::End => {
                 if !link.breaks_off() {
                     self.connection.close();

@@ -64,14 +64,12 @@ impl Receiving {
         } else {
             input.consume(consumed);
         }
-        input.release();
         result.map(|_| ())
     }
 
     /// Drops input that is not decrypted.
     pub(super) fn discard_input(&mut self) {
         self.input.clear();
-        self.input.release();
     }
 
     /// Drops what was not passed to the link, which no longer receives it.
@@ -80,7 +78,6 @@ impl Receiving {
         self.eof = false;
         self.failed = false;
         self.plaintext.clear();
-        self.plaintext.release();
     }
 
     pub(super) fn release(&mut self) {

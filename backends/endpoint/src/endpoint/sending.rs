@@ -63,7 +63,6 @@ impl Sending {
         let space = self.output.space(needed);
         let encrypted = connection.write(self.plaintext.filled(), space);
         self.plaintext.clear();
-        self.plaintext.release();
         self.output.commit(encrypted?);
         Ok(())
     }
