@@ -1,7 +1,7 @@
 //! Upper bounds of the memory of a receiving half.
 
 use super::left_over::Left;
-use super::{Pool, Queue, ReceiveHalf, Taken, Timed};
+use super::{Pool, Queue, ReceiveHalf, Spare, Taken, Timed};
 use crate::Sequence;
 use crate::bound::Bound;
 use crate::channel::{Acking, ReceiveChannel};
@@ -32,6 +32,7 @@ impl ReceiveHalf {
             // What has arrived of a message counts in the window; the rest is room for what is
             // still to arrive, or what it is moved to.
             .bytes(config.max_message)
+            .and(Spare::bound(config))
             .and(Queue::bound(config, dialect))
             .list::<Left>(messages)
             .list::<Taken>(messages)

@@ -11,6 +11,7 @@ mod planted;
 mod pool;
 mod queue;
 mod session;
+mod spare;
 mod timed;
 
 use alloc::collections::VecDeque;
@@ -20,12 +21,13 @@ use core::time::Duration;
 use bytes::Bytes;
 
 pub(crate) use answers::Answer;
+use assembly::Assembly;
 pub(crate) use assembly::append;
-use assembly::{Assembly, first_memory};
 use lease::Lease;
 use left_over::LeftOver;
 use pool::Pool;
 use queue::Queue;
+use spare::Spare;
 pub(crate) use timed::TakenMessage;
 use timed::Timed;
 
@@ -100,6 +102,7 @@ pub(crate) struct ReceiveHalf {
     lease: Option<Lease>,
     taken: VecDeque<Taken>,
     assembly: Option<Assembly>,
+    spare: Spare,
     /// Bytes that have arrived and are not settled, parts of a message included.
     held_bytes: usize,
     /// Bytes settled since the last acknowledgement. A peer that reads nothing gets no
@@ -150,6 +153,7 @@ impl ReceiveHalf {
             lease: config.lease.map(Lease::new),
             taken: VecDeque::new(),
             assembly: None,
+            spare: Spare::new(config),
             held_bytes: 0,
             unacked_bytes: 0,
             ack_due: false,
@@ -248,7 +252,7 @@ impl ReceiveHalf {
             let total = usize::try_from(total).unwrap_or(usize::MAX);
             self.assembly = Some(Assembly {
                 total,
-                data: first_memory(total),
+                data: self.spare.memory(total),
                 frame_left: 0,
                 last: false,
             });
@@ -281,7 +285,9 @@ impl ReceiveHalf {
         let complete = assembly.frame_left == 0 && assembly.last;
         if complete && let Some(whole) = self.assembly.take() {
             if let Some(sequence) = self.arrive(whole.data.len()) {
-                self.queue.push(sequence, Bytes::from(whole.data));
+                let message = Bytes::from(whole.data);
+                self.spare.keep(&message);
+                self.queue.push(sequence, message);
             }
             self.timed_arrived();
         }
@@ -516,6 +522,7 @@ impl ReceiveHalf {
         self.taken.shrink_to_fit();
         self.to_answer.shrink_to_fit();
         self.timed.shrink_to_fit();
+        self.spare.release_memory();
     }
 
     // For the tlsstream dialect, in which messages arrive differently.
@@ -531,7 +538,7 @@ impl ReceiveHalf {
         };
         self.assembly = Some(Assembly {
             total,
-            data: first_memory(total),
+            data: self.spare.memory(total),
             frame_left: total,
             last: true,
         });

@@ -5,8 +5,8 @@
 //! newest command that it has taken, and at the end `taken COUNT oldest AGE expired COUNT`. Ages are in
 //! microseconds, by the clock that both processes have in common.
 //!
-//! `live-end connect ADDRESS FOLDER EVERY COUNT` is the operator: it sends so many commands, one in so
-//! many milliseconds, each good for [`LIFE`], and closes the link.
+//! `live-end connect ADDRESS FOLDER EVERY` is the operator: it sends a command in so many milliseconds,
+//! each good for [`LIFE`], until its standard input ends, and closes the link.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,11 +49,10 @@ fn main() {
         let config = Config::new().channel(SendChannel::new("commands"));
         let setup = Setup::new(config, security).unwrap();
         let link = countersign_std::connect(address.as_str(), &setup).unwrap();
-        let [every, count] = rest else {
+        let [every] = rest else {
             panic!("see the head of this program");
         };
-        let every = Duration::from_millis(every.parse().unwrap());
-        steer(&link, every, count.parse().unwrap());
+        steer(&link, Duration::from_millis(every.parse().unwrap()));
     }
 }
 
@@ -81,9 +80,10 @@ fn obey(link: &Link) {
     println!("taken {taken} oldest {oldest} expired {expired}");
 }
 
-fn steer(link: &Link, every: Duration, count: u64) {
+fn steer(link: &Link, every: Duration) {
+    let reading = thread::spawn(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let commands = link.sender("commands").unwrap();
-    for _ in 0..count {
+    while !reading.is_finished() {
         let command = Outgoing::from(now().to_be_bytes().to_vec());
         drop(commands.send(command.expires_in(LIFE)).unwrap());
         thread::sleep(every);

@@ -28,6 +28,7 @@ impl End {
         let mut command = Command::new(env!("CARGO_BIN_EXE_live-end"));
         let mut child = command
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -46,6 +47,11 @@ impl End {
                 return rest.trim().to_owned();
             }
         }
+    }
+
+    /// Has an operator send no more.
+    fn end_input(&mut self) {
+        self.child.stdin = None;
     }
 
     /// Stops the process as a shell would, for a while.
@@ -67,7 +73,7 @@ impl Drop for End {
     }
 }
 
-fn robot_and_operator(folder: &tempfile::TempDir, every: &str, count: &str) -> (End, End) {
+fn robot_and_operator(folder: &tempfile::TempDir, every: &str) -> (End, End) {
     for (role, identity) in ["listen", "connect"].iter().zip(&*IDENTITIES) {
         let write = |kind: &str, pem: &str| {
             std::fs::write(folder.path().join(format!("{role}.{kind}")), pem).unwrap();
@@ -78,7 +84,7 @@ fn robot_and_operator(folder: &tempfile::TempDir, every: &str, count: &str) -> (
     let folder = folder.path().to_str().unwrap();
     let mut robot = End::start(&["listen", "127.0.0.1:0", folder]);
     let address = robot.line();
-    let operator = End::start(&["connect", &address, folder, every, count]);
+    let operator = End::start(&["connect", &address, folder, every]);
     (robot, operator)
 }
 
@@ -87,7 +93,7 @@ fn robot_and_operator(folder: &tempfile::TempDir, every: &str, count: &str) -> (
 #[test]
 fn processes_that_stand_still() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut robot, mut operator) = robot_and_operator(&folder, "20", "350");
+    let (mut robot, mut operator) = robot_and_operator(&folder, "20");
     for stops_robot in [false, true] {
         robot.until("held");
         let stopped = if stops_robot { &robot } else { &operator };
@@ -95,6 +101,7 @@ fn processes_that_stand_still() {
         robot.until("lapsed");
     }
     robot.until("held");
+    operator.end_input();
     let figures = robot.until("taken");
     let [taken, _, oldest, _, expired] = figures.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{figures}");
@@ -113,7 +120,7 @@ fn leases_lapse() {
     let lapses = std::env::var("COUNTERSIGN_LAPSES");
     let count: usize = lapses.map_or(5, |count| count.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();
-    let (mut robot, _operator) = robot_and_operator(&folder, "400", &count.to_string());
+    let (mut robot, _operator) = robot_and_operator(&folder, "400");
     let mut ages: Vec<u64> = Vec::new();
     for _ in 0..count {
         robot.until("held");
