@@ -6,24 +6,61 @@ use countersign_tokio::{Config, Identity, ReceiveChannel, Security, SendChannel,
 use super::Failure;
 
 /// The name of the one channel.
-pub(super) const CHANNEL: &str = "messages";
+pub(crate) const CHANNEL: &str = "messages";
+
+/// The longest message without a word about it.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// What the two ends bring, each with a pin of the other.
 #[derive(Clone)]
-pub(super) struct Setups {
-    pub(super) sender: Setup,
-    pub(super) receiver: Setup,
+pub(crate) struct Setups {
+    pub(crate) sender: Setup,
+    pub(crate) receiver: Setup,
+    sender_security: Security,
+    receiver_security: Security,
 }
 
 impl Setups {
-    pub(super) fn new() -> Result<Self, Failure> {
+    /// All defaults.
+    pub(crate) fn new() -> Result<Self, Failure> {
         let sender = NewIdentity::new("sender").generate()?;
         let receiver = NewIdentity::new("receiver").generate()?;
-        let sends = Config::new().channel(SendChannel::new(CHANNEL));
-        let receives = Config::new().channel(ReceiveChannel::new(CHANNEL));
+        let sender_security = security(&sender, &receiver)?;
+        let receiver_security = security(&receiver, &sender)?;
+        Self::with(
+            sender_security,
+            receiver_security,
+            SendChannel::new(CHANNEL),
+            ReceiveChannel::new(CHANNEL),
+        )
+    }
+
+    /// All defaults where they allow messages of `size` bytes; if not, room for one of them.
+    pub(super) fn of_size(&self, size: usize) -> Result<Self, Failure> {
+        if size <= MAX_MESSAGE {
+            return Ok(self.clone());
+        }
+        Self::with(
+            self.sender_security.clone(),
+            self.receiver_security.clone(),
+            SendChannel::new(CHANNEL).max_message(size),
+            ReceiveChannel::new(CHANNEL).max_message(size),
+        )
+    }
+
+    fn with(
+        sender_security: Security,
+        receiver_security: Security,
+        send: SendChannel,
+        receive: ReceiveChannel,
+    ) -> Result<Self, Failure> {
+        let sends = Config::new().channel(send);
+        let receives = Config::new().channel(receive);
         Ok(Self {
-            sender: Setup::new(sends, security(&sender, &receiver)?)?,
-            receiver: Setup::new(receives, security(&receiver, &sender)?)?,
+            sender: Setup::new(sends, sender_security.clone())?,
+            receiver: Setup::new(receives, receiver_security.clone())?,
+            sender_security,
+            receiver_security,
         })
     }
 }

@@ -30,7 +30,7 @@ impl Contender for Throughput {
             let (sent, end) = send_batches(link, size, start + duration).await?;
             Ok((sent, start, end))
         };
-        let ((sent, start, end), received) = both(&self.0, send, receive)?;
+        let ((sent, start, end), received) = both(&self.0.of_size(size)?, send, receive)?;
         Measurement::throughput(sent, received, start, end)
     }
 }
@@ -43,7 +43,7 @@ impl Contender for PingPong {
     fn run(&self, size: usize, duration: Duration) -> Result<Measurement, Failure> {
         let receive = async move |link| receive_each(link, size).await;
         let send = async |link| send_each(link, size, Instant::now() + duration).await;
-        let (times, received) = both(&self.0, send, receive)?;
+        let (times, received) = both(&self.0.of_size(size)?, send, receive)?;
         check_counts(times.len() as u64, received)?;
         Measurement::round_trips(times)
     }

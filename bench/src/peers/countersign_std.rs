@@ -22,7 +22,7 @@ impl Contender for Throughput {
     }
 
     fn run(&self, size: usize, duration: Duration) -> Result<Measurement, Failure> {
-        let (sender, receiver) = connect_both(&self.0)?;
+        let (sender, receiver) = connect_both(&self.0.of_size(size)?)?;
         let start = Instant::now();
         let receiving = thread::spawn(move || receive_batches(&receiver, size));
         let (sent, end) = send_batches(&sender, size, start + duration)?;
@@ -37,7 +37,7 @@ impl Contender for PingPong {
     }
 
     fn run(&self, size: usize, duration: Duration) -> Result<Measurement, Failure> {
-        let (sender, receiver) = connect_both(&self.0)?;
+        let (sender, receiver) = connect_both(&self.0.of_size(size)?)?;
         let receiving = thread::spawn(move || receive_each(&receiver, size));
         let times = send_each(&sender, size, Instant::now() + duration)?;
         let received = receiving.join().map_err(|_| "the receiver panicked")??;
@@ -57,7 +57,7 @@ fn send_batches(link: &Link, size: usize, until: Instant) -> Result<(u64, Instan
     let sender = link.sender(CHANNEL)?;
     let mut messages = VecDeque::new();
     let mut sent = 0;
-    while Instant::now() < until {
+    while sent == 0 || Instant::now() < until {
         messages.resize(batch(size), payload.clone());
         sent += messages.len() as u64;
         // The report at the end tells whether all were handled.
@@ -87,7 +87,7 @@ fn send_each(link: &Link, size: usize, until: Instant) -> Result<Vec<Duration>, 
     let sender = link.sender(CHANNEL)?;
     let mut times = Vec::new();
     let mut before = Instant::now();
-    while before < until {
+    while times.is_empty() || before < until {
         let verdict = sender.send(payload.clone())?.wait();
         if !verdict.is_handled() {
             return Err(format!("a message was {verdict}").into());

@@ -30,7 +30,7 @@ impl Contender for Throughput {
 
     fn run(&self, size: usize, duration: Duration) -> Result<Measurement, Failure> {
         self.runtime.block_on(async {
-            let (sender, receiver) = connect_both(&self.setups).await?;
+            let (sender, receiver) = connect_both(&self.setups.of_size(size)?).await?;
             let start = Instant::now();
             let receiving = tokio::spawn(receive_batches(receiver, size));
             let sending = tokio::spawn(send_batches(sender, size, start + duration));
@@ -47,7 +47,7 @@ impl Contender for PingPong {
 
     fn run(&self, size: usize, duration: Duration) -> Result<Measurement, Failure> {
         self.runtime.block_on(async {
-            let (sender, receiver) = connect_both(&self.setups).await?;
+            let (sender, receiver) = connect_both(&self.setups.of_size(size)?).await?;
             let receiving = tokio::spawn(receive_each(receiver, size));
             let until = Instant::now() + duration;
             let times = tokio::spawn(send_each(sender, size, until)).await??;
@@ -75,7 +75,7 @@ pub(super) async fn send_batches(
     let sender = link.sender(CHANNEL)?;
     let mut messages = VecDeque::new();
     let mut sent = 0;
-    while Instant::now() < until {
+    while sent == 0 || Instant::now() < until {
         messages.resize(batch(size), payload.clone());
         sent += messages.len() as u64;
         // The report at the end tells whether all were handled.
@@ -109,7 +109,7 @@ pub(super) async fn send_each(
     let sender = link.sender(CHANNEL)?;
     let mut times = Vec::new();
     let mut before = Instant::now();
-    while before < until {
+    while times.is_empty() || before < until {
         let verdict = sender.send(payload.clone()).await?.await;
         if !verdict.is_handled() {
             return Err(format!("a message was {verdict}").into());

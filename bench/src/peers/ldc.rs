@@ -41,7 +41,7 @@ impl Contender for Ldc {
 async fn send(mut client: Client, size: usize, until: Instant) -> Result<u64, Failure> {
     let payload = Bytes::from(vec![0x5a; size]);
     let mut sent = 0;
-    while Instant::now() < until {
+    while sent == 0 || Instant::now() < until {
         for _ in 0..batch(size) {
             client.feed(payload.clone()).await?;
             sent += 1;

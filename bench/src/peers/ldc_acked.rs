@@ -49,7 +49,7 @@ async fn send(mut client: Client, size: usize, until: Instant) -> Result<(u64, I
     let payload = Bytes::from(vec![0x5a; size]);
     let batch = BATCH.min(batch(size) as u64);
     let (mut sent, mut handled) = (0, 0);
-    while Instant::now() < until {
+    while sent == 0 || Instant::now() < until {
         for _ in 0..batch.min(WINDOW - (sent - handled)) {
             client.feed(payload.clone()).await?;
             sent += 1;

@@ -44,7 +44,7 @@ async fn send(mut client: Client, size: usize, until: Instant) -> Result<Vec<Dur
     let mut times = Vec::new();
     let mut sent = 0;
     let mut before = Instant::now();
-    while before < until {
+    while times.is_empty() || before < until {
         client.send(payload.clone()).await?;
         sent += 1;
         // The only count between `sent` and `sent`: any other ack is an error.

@@ -5,16 +5,21 @@
 use std::time::{Duration, Instant};
 
 use crate::tls::Configs;
+use countersign::Setups;
 pub(crate) use countersign::security;
 
+mod blocking;
+mod blocking_pingpong;
 mod countersign;
 mod countersign_compio;
 mod countersign_std;
 mod countersign_tokio;
+mod floor;
 mod ldc;
 mod ldc_acked;
 mod ldc_pingpong;
 mod raw_rustls;
+mod raw_tcp;
 mod tokio_tls;
 
 /// Why a measurement is not worth anything.
@@ -32,6 +37,9 @@ pub(crate) fn throughput_baseline(size: usize) -> &'static str {
         raw_rustls::NAME
     }
 }
+
+/// How the names of contenders end that have one message under way at a time.
+const PING_PONG: &str = "-pingpong";
 
 /// One way of handing messages to another machine.
 pub(crate) trait Contender {
@@ -144,24 +152,84 @@ pub(crate) fn batch(size: usize) -> usize {
 pub(crate) fn all() -> Result<Vec<Box<dyn Contender>>, Failure> {
     let configs = Configs::new()?;
     let tls = tokio_tls::TokioTls::new(configs.clone())?;
-    let setups = countersign::Setups::new()?;
+    let setups = Setups::new()?;
     let runtime = tls.runtime.clone();
-    Ok(vec![
-        Box::new(raw_rustls::RawRustls::new(configs)),
+    let on_std = |one_at_a_time| floor::OnStd {
+        configs: configs.clone(),
+        one_at_a_time,
+    };
+    let on_tokio = |one_at_a_time| floor::OnTokio {
+        configs: configs.clone(),
+        runtime: runtime.clone(),
+        one_at_a_time,
+    };
+    let mut all: Vec<Box<dyn Contender>> = vec![
+        Box::new(raw_tcp::RawTcp),
+        Box::new(raw_rustls::RawRustls(configs.clone())),
         Box::new(ldc::Ldc::new(tls.clone())),
         Box::new(ldc_acked::LdcAcked::new(tls.clone())),
+        Box::new(on_tokio(false)),
+        Box::new(on_std(false)),
         Box::new(countersign_tokio::Throughput {
             setups: setups.clone(),
             runtime: runtime.clone(),
         }),
         Box::new(countersign_std::Throughput(setups.clone())),
         Box::new(countersign_compio::Throughput(setups.clone())),
-        Box::new(ldc_pingpong::LdcPingPong::new(tls)),
+        Box::new(ldc_pingpong::LdcPingPong::new(tls.clone())),
+        Box::new(blocking_pingpong::BlockingPingPong(configs.clone())),
+        Box::new(on_tokio(true)),
+        Box::new(on_std(true)),
         Box::new(countersign_tokio::PingPong {
             setups: setups.clone(),
-            runtime,
+            runtime: runtime.clone(),
         }),
         Box::new(countersign_std::PingPong(setups.clone())),
         Box::new(countersign_compio::PingPong(setups)),
-    ])
+    ];
+    // Those whose tables have one kind of row stay together.
+    all.sort_by_key(|contender| contender.name().ends_with(PING_PONG));
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contender_delivers_every_message() {
+        // A size that is one record, and one that is several and no multiple of anything.
+        for size in [64, 100_001] {
+            for contender in all().expect("contenders") {
+                let measurement = contender.run(size, Duration::from_millis(20));
+                let measurement = measurement.unwrap_or_else(|failure| {
+                    panic!("{} at {size}: {failure}", contender.name());
+                });
+                let one_at_a_time = matches!(measurement, Measurement::RoundTrips { .. });
+                assert_eq!(one_at_a_time, contender.name().ends_with(PING_PONG));
+                assert!(measurement.messages() > 0, "{}", contender.name());
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_the_baselines_are_among_them() {
+        let all = all().expect("contenders");
+        let names: Vec<_> = all.iter().map(|contender| contender.name()).collect();
+        let unique: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        for baseline in [64, 64 * 1024].map(throughput_baseline) {
+            assert!(names.contains(&baseline));
+        }
+        assert!(names.contains(&ROUND_TRIP_BASELINE));
+    }
+
+    #[test]
+    fn a_count_or_a_length_that_is_wrong_is_an_error() {
+        assert!(check_counts(2, 2).is_ok());
+        assert!(check_counts(2, 1).is_err());
+        assert!(check_length(64, 64).is_ok());
+        assert!(check_length(64, 63).is_err());
+        assert!(Measurement::round_trips(Vec::new()).is_err());
+    }
 }
