@@ -9,10 +9,12 @@
 
 mod crowd;
 mod peers;
+mod plot;
 mod table;
 mod tls;
 mod urgent;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -53,6 +55,10 @@ struct Args {
     /// The message sizes, in bytes or with KiB or MiB
     #[arg(long, default_value = "64,1KiB,64KiB,1MiB", value_parser = size, value_delimiter = ',')]
     sizes: Vec<usize>,
+
+    /// Where to write a plot of the medians, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,6 +133,10 @@ fn run(args: &Args) -> Result<(), Failure> {
         results.push(measure(&contenders, size, args)?);
     }
     print!("{}", table::markdown(&results));
+    if let Some(path) = &args.svg {
+        let written = std::fs::write(path, plot::svg(&results)?);
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     Ok(())
 }
 
@@ -178,4 +188,53 @@ fn processor_time() -> Duration {
         time.tv_sec.unsigned_abs(),
         u32::try_from(time.tv_nsec).unwrap_or(0),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units_and_a_bound() {
+        assert_eq!(size("64"), Ok(64));
+        assert_eq!(size("16KiB"), Ok(16 * 1024));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        for wrong in [
+            "",
+            "0",
+            "1025MiB",
+            "-1",
+            "1.5KiB",
+            "KiB",
+            "99999999999999999999",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_measurement_takes_time() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["0", "-1", "NaN", "inf", "a second"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let args =
+            parse("bench --sizes 64,64MiB --filter ldc,floor --svg plot.svg").expect("valid");
+        assert_eq!(args.sizes, [64, 64 << 20]);
+        assert_eq!(args.filter, ["ldc", "floor"]);
+        assert_eq!(args.svg, Some("plot.svg".into()));
+    }
 }

@@ -70,7 +70,68 @@ impl Series {
     }
 }
 
+/// How many messages are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Throughput,
+    RoundTrips,
+}
+
+impl Kind {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Throughput => "many under way",
+            Self::RoundTrips => "one at a time",
+        }
+    }
+
+    /// The contender that others are compared with at this size.
+    pub(crate) fn baseline(self, size: usize) -> &'static str {
+        match self {
+            Self::Throughput => throughput_baseline(size),
+            Self::RoundTrips => ROUND_TRIP_BASELINE,
+        }
+    }
+
+    /// What is compared: the rate, or the time.
+    fn figures(self, series: &Series) -> Vec<f64> {
+        match self {
+            Self::Throughput => series.rates(),
+            Self::RoundTrips => series.medians(),
+        }
+    }
+}
+
+/// The medians of one contender at one size.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// To the baseline: of the rate, or of the time.
+    pub(crate) ratio: Option<f64>,
+    /// The processor time for each message, in seconds.
+    pub(crate) cost: Option<f64>,
+}
+
 impl Results {
+    /// The medians of all contenders of one kind.
+    pub(crate) fn summaries(&self, kind: Kind) -> Vec<Summary> {
+        let baseline = kind.baseline(self.size);
+        let of_kind = |series: &&Series| !kind.figures(series).is_empty();
+        let series = self.series.iter().filter(of_kind);
+        series
+            .map(|series| {
+                let [ratio, _] = self.ratios(series, baseline, |series| kind.figures(series));
+                Summary {
+                    name: series.name,
+                    kind,
+                    ratio: ratio.0,
+                    cost: median(&series.costs()),
+                }
+            })
+            .collect()
+    }
+
     fn named(&self, name: &str) -> Option<&Series> {
         self.series.iter().find(|series| series.name == name)
     }
@@ -84,7 +145,7 @@ impl Results {
     ) -> [Ratio; 2] {
         let baseline = self.named(baseline);
         let ratio = |figures: &dyn Fn(&Series) -> Vec<f64>| {
-            Ratio(baseline.and_then(|baseline| median_ratio(&figures(series), &figures(baseline))))
+            Ratio::of(&figures(series), baseline.map(figures).as_deref())
         };
         [ratio(&figures), ratio(&Series::costs)]
     }
@@ -226,7 +287,7 @@ impl Display for Range<'_> {
 }
 
 /// A time in seconds with three digits or four, or a dash.
-struct Time(Option<f64>);
+pub(crate) struct Time(pub(crate) Option<f64>);
 
 impl Display for Time {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -238,7 +299,14 @@ impl Display for Time {
 }
 
 /// A ratio, or a dash where the baseline was not measured.
-struct Ratio(Option<f64>);
+pub(crate) struct Ratio(pub(crate) Option<f64>);
+
+impl Ratio {
+    /// The median of the rounds' ratios.
+    pub(crate) fn of(figures: &[f64], baseline: Option<&[f64]>) -> Self {
+        Self(baseline.and_then(|baseline| median_ratio(figures, baseline)))
+    }
+}
 
 impl Display for Ratio {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -250,10 +318,10 @@ impl Display for Ratio {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn throughput(name: &'static str, messages: [u64; 3]) -> Series {
+    pub(crate) fn throughput(name: &'static str, messages: [u64; 3]) -> Series {
         let elapsed = Duration::from_secs(2);
         let processor = Duration::from_secs(3);
         let rounds = messages.map(|messages| Round {
@@ -263,6 +331,21 @@ mod tests {
         Series {
             name,
             rounds: rounds.to_vec(),
+        }
+    }
+
+    pub(crate) fn round_trips(name: &'static str) -> Series {
+        let round = Round {
+            measurement: Measurement::RoundTrips {
+                messages: 10,
+                median: Duration::from_micros(20),
+                p99: Duration::from_micros(51),
+            },
+            processor: Duration::from_micros(90),
+        };
+        Series {
+            name,
+            rounds: vec![round],
         }
     }
 
@@ -284,19 +367,7 @@ mod tests {
 
     #[test]
     fn round_trips_have_a_table_of_their_own() {
-        let micros = Duration::from_micros;
-        let round = Round {
-            measurement: Measurement::RoundTrips {
-                messages: 10,
-                median: micros(20),
-                p99: micros(51),
-            },
-            processor: micros(90),
-        };
-        let series = vec![Series {
-            name: "ldc-pingpong",
-            rounds: vec![round],
-        }];
+        let series = vec![round_trips("ldc-pingpong")];
         assert_eq!(
             markdown(&[Results { size: 64, series }]),
             "| size | one at a time | median | p99 | time | processor time a message | |\n\
