@@ -4,9 +4,10 @@
 //! other, round by round: so what disturbs the machine disturbs them all. Run it with
 //! `cargo run --release -p countersign-bench`.
 //!
-//! `crowd` and `idle` are something else: many links at one server, which is a process of its own.
-//! So is `urgent`: one link over a slow network.
+//! `connect` compares how long a new connection takes. `crowd` and `idle` are something else: many
+//! links at one server, which is a process of its own. So is `urgent`: one link over a slow network.
 
+mod connect;
 mod crowd;
 mod peers;
 mod plot;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::connect::ConnectArgs;
 use crate::crowd::{CrowdArgs, IdleArgs, ServerArgs};
 use crate::peers::{Contender, Failure};
 use crate::table::{Bytes, Results, Round, Series};
@@ -63,6 +65,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Connect(ConnectArgs),
     Crowd(CrowdArgs),
     Idle(IdleArgs),
     Urgent(UrgentArgs),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
         None => run(&args),
+        Some(Command::Connect(args)) => connect::connect(args),
         Some(Command::Crowd(args)) => crowd::crowd(args),
         Some(Command::Idle(args)) => crowd::idle(args),
         Some(Command::Urgent(args)) => urgent::urgent(args),
@@ -181,7 +185,7 @@ fn turn(contender: &dyn Contender, size: usize, duration: Duration) -> Result<Ro
 }
 
 /// How long the processors have worked for this process so far, the system's part included.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     // Neither part is negative.
     Duration::new(
@@ -236,5 +240,13 @@ mod tests {
         assert_eq!(args.sizes, [64, 64 << 20]);
         assert_eq!(args.filter, ["ldc", "floor"]);
         assert_eq!(args.svg, Some("plot.svg".into()));
+    }
+
+    #[test]
+    fn a_subcommand_has_its_own_arguments() {
+        let args = parse("bench connect --rounds 2 --connections 10").expect("valid");
+        assert!(matches!(args.command, Some(Command::Connect(_))));
+        assert!(parse("bench --svg plot.svg connect").is_err());
+        assert!(parse("bench connect --connections 0").is_err());
     }
 }

@@ -5,8 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::tls::Configs;
-use countersign::Setups;
-pub(crate) use countersign::security;
+pub(crate) use countersign::{CHANNEL, Setups, security};
 
 mod blocking;
 mod blocking_pingpong;
