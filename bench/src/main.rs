@@ -6,6 +6,8 @@
 //!
 //! `connect` compares how long a new connection takes. `crowd` and `idle` are something else: many
 //! links at one server, which is a process of its own. So is `urgent`: one link over a slow network.
+//!
+//! The feature `peers` adds contenders with many dependencies.
 
 mod connect;
 mod crowd;
@@ -150,6 +152,10 @@ fn measure(
     size: usize,
     args: &Args,
 ) -> Result<Results, Failure> {
+    let contenders: Vec<_> = contenders
+        .iter()
+        .filter(|contender| has_no_excuse(contender.as_ref(), size))
+        .collect();
     let mut series: Vec<_> = contenders
         .iter()
         .map(|contender| Series {
@@ -157,7 +163,7 @@ fn measure(
             rounds: Vec::new(),
         })
         .collect();
-    for contender in contenders {
+    for contender in &contenders {
         turn(contender.as_ref(), size, args.seconds / WARM_UP)?;
     }
     for round in 1..=args.rounds {
@@ -169,6 +175,19 @@ fn measure(
         }
     }
     Ok(Results { size, series })
+}
+
+/// Whether the contender can be measured at this size; if not, it says why.
+fn has_no_excuse(contender: &dyn Contender, size: usize) -> bool {
+    let excuse = contender.excuse(size);
+    if let Some(excuse) = &excuse {
+        eprintln!(
+            "{} is skipped at {}: {excuse}",
+            contender.name(),
+            Bytes(size)
+        );
+    }
+    excuse.is_none()
 }
 
 /// One turn of a contender. Its processor time includes connecting and closing.

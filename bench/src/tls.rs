@@ -13,9 +13,6 @@ use rustls::{
 
 use crate::peers::Failure;
 
-/// The name that a client asks for. With pins, nobody looks at it.
-const NAME: &str = "peer";
-
 /// The configurations of both ends of a link, each with the other's certificate pinned.
 #[derive(Clone, Debug)]
 pub(crate) struct Configs {
@@ -24,49 +21,63 @@ pub(crate) struct Configs {
 }
 
 impl Configs {
+    /// The name that a client asks for. With pins, nobody looks at it.
+    pub(crate) const NAME: &str = "peer";
+
     /// Two new self-signed P-256 identities; AES-128-GCM goes first, the rest is rustls's default.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let mut provider = aws_lc_rs::default_provider();
-        provider
-            .cipher_suites
-            .sort_by_key(|suite| *suite != aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256);
-        let provider = Arc::new(provider);
+        let provider = provider();
         let (client_cert, client_key) = identity()?;
         let (server_cert, server_key) = identity()?;
-        let pin = |cert: &CertificateDer<'static>| {
-            Arc::new(Pin {
-                cert: cert.clone(),
-                provider: Arc::clone(&provider),
-            })
-        };
-
-        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let pinned = Pin::new(&client_cert, &provider);
+        let client = client(client_cert, client_key, &server_cert)?;
+        let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(pin(&server_cert))
-            .with_client_auth_cert(vec![client_cert.clone()], client_key)?;
-        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(pin(&client_cert))
+            .with_client_cert_verifier(pinned)
             .with_single_cert(vec![server_cert], server_key)?;
         // A client that only ever sends would leave tickets unread, and closing a socket with
         // unread bytes resets the connection, with the last messages still in it.
         server.send_tls13_tickets = 0;
         Ok(Self {
-            client: Arc::new(client),
+            client,
             server: Arc::new(server),
         })
     }
 
     /// The name that a client has to give to rustls.
     pub(crate) fn server_name() -> Result<ServerName<'static>, Failure> {
-        Ok(ServerName::try_from(NAME)?)
+        Ok(ServerName::try_from(Self::NAME)?)
     }
+}
+
+/// That of a client with `cert`, which takes no other server than the one with `server_cert`.
+pub(crate) fn client(
+    cert: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+    server_cert: &CertificateDer<'static>,
+) -> Result<Arc<ClientConfig>, Failure> {
+    let provider = provider();
+    let pin = Pin::new(server_cert, &provider);
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(pin)
+        .with_client_auth_cert(vec![cert], key)?;
+    Ok(Arc::new(config))
+}
+
+/// rustls's default, but AES-128-GCM goes first.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = aws_lc_rs::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| *suite != aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
 fn identity() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Failure> {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let cert = rcgen::CertificateParams::new([NAME.to_owned()])?.self_signed(&key)?;
+    let cert = rcgen::CertificateParams::new([Configs::NAME.to_owned()])?.self_signed(&key)?;
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     Ok((cert.der().clone(), key.into()))
 }
@@ -79,6 +90,13 @@ struct Pin {
 }
 
 impl Pin {
+    fn new(cert: &CertificateDer<'static>, provider: &Arc<CryptoProvider>) -> Arc<Self> {
+        Arc::new(Self {
+            cert: cert.clone(),
+            provider: Arc::clone(provider),
+        })
+    }
+
     fn check(&self, cert: &CertificateDer<'_>) -> Result<(), Error> {
         if *cert == self.cert {
             Ok(())

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 
-use super::tokio_tls::{Client, Server, TokioTls};
+use super::tokio_tls::{Messages, Stream, TokioTls};
 use super::{Contender, Failure, Measurement, batch, check_length};
 
 pub(super) const NAME: &str = "ldc-acked";
 
 /// How many messages may be without an ack.
-const WINDOW: u64 = 1024;
+pub(super) const WINDOW: u64 = 1024;
 
 /// The most messages that are sent, or acked, together: a part of the window, so that both ends
 /// have work at the same time.
-const BATCH: u64 = WINDOW / 4;
+pub(super) const BATCH: u64 = WINDOW / 4;
 
 pub(super) struct LdcAcked {
     tls: TokioTls,
@@ -45,7 +45,11 @@ impl Contender for LdcAcked {
     }
 }
 
-async fn send(mut client: Client, size: usize, until: Instant) -> Result<(u64, Instant), Failure> {
+pub(super) async fn send<T: Stream>(
+    mut client: Messages<T>,
+    size: usize,
+    until: Instant,
+) -> Result<(u64, Instant), Failure> {
     let payload = Bytes::from(vec![0x5a; size]);
     let batch = BATCH.min(batch(size) as u64);
     let (mut sent, mut handled) = (0, 0);
@@ -86,7 +90,10 @@ pub(super) fn read_ack(
     }
 }
 
-async fn receive(mut server: Server, size: usize) -> Result<u64, Failure> {
+pub(super) async fn receive<T: Stream>(
+    mut server: Messages<T>,
+    size: usize,
+) -> Result<u64, Failure> {
     let mut handled = 0u64;
     while let Some(message) = server.next().await {
         check_length(size, message?.len())?;

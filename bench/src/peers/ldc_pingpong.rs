@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 
 use super::ldc_acked::read_ack;
-use super::tokio_tls::{Client, Server, TokioTls};
+use super::tokio_tls::{Messages, Stream, TokioTls};
 use super::{Contender, Failure, Measurement, check_counts, check_length};
 
 pub(super) const NAME: &str = "ldc-pingpong";
@@ -39,7 +39,11 @@ impl Contender for LdcPingPong {
     }
 }
 
-async fn send(mut client: Client, size: usize, until: Instant) -> Result<Vec<Duration>, Failure> {
+pub(super) async fn send<T: Stream>(
+    mut client: Messages<T>,
+    size: usize,
+    until: Instant,
+) -> Result<Vec<Duration>, Failure> {
     let payload = Bytes::from(vec![0x5a; size]);
     let mut times = Vec::new();
     let mut sent = 0;
@@ -57,7 +61,10 @@ async fn send(mut client: Client, size: usize, until: Instant) -> Result<Vec<Dur
     Ok(times)
 }
 
-async fn receive(mut server: Server, size: usize) -> Result<u64, Failure> {
+pub(super) async fn receive<T: Stream>(
+    mut server: Messages<T>,
+    size: usize,
+) -> Result<u64, Failure> {
     let mut handled = 0u64;
     while let Some(message) = server.next().await {
         check_length(size, message?.len())?;

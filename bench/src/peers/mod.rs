@@ -17,9 +17,17 @@ mod floor;
 mod ldc;
 mod ldc_acked;
 mod ldc_pingpong;
+#[cfg(feature = "peers")]
+mod mqtt;
+#[cfg(feature = "peers")]
+mod quinn;
 mod raw_rustls;
 mod raw_tcp;
+#[cfg(feature = "peers")]
+mod tarpc;
 mod tokio_tls;
+#[cfg(feature = "peers")]
+mod tonic;
 
 /// Why a measurement is not worth anything.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -55,6 +63,12 @@ pub(crate) trait Contender {
     /// # Errors
     /// Anything that went wrong, a receiver that counted wrong included.
     fn run(&self, size: usize, duration: Duration) -> Result<Measurement, Failure>;
+
+    /// Why there is no measurement with messages of `size` bytes, if there is none.
+    fn excuse(&self, size: usize) -> Option<String> {
+        let _ = size;
+        None
+    }
 }
 
 /// What a run has measured.
@@ -147,6 +161,13 @@ pub(crate) fn batch(size: usize) -> usize {
     (64 * 1024 / size.max(1)).max(1)
 }
 
+/// How many messages of `size` bytes a peer without a window of its own may have under way: no more
+/// than fit into the window of countersign, and at least one.
+#[cfg(feature = "peers")]
+fn window(size: usize) -> usize {
+    (16 * 1024 * 1024 / size).clamp(1, 1024)
+}
+
 /// All contenders, in the order in which they take turns.
 pub(crate) fn all() -> Result<Vec<Box<dyn Contender>>, Failure> {
     let configs = Configs::new()?;
@@ -186,9 +207,42 @@ pub(crate) fn all() -> Result<Vec<Box<dyn Contender>>, Failure> {
         Box::new(countersign_std::PingPong(setups.clone())),
         Box::new(countersign_compio::PingPong(setups)),
     ];
+    #[cfg(feature = "peers")]
+    all.extend(heavy(&configs, &tls));
     // Those whose tables have one kind of row stay together.
     all.sort_by_key(|contender| contender.name().ends_with(PING_PONG));
     Ok(all)
+}
+
+/// The contenders with many dependencies.
+#[cfg(feature = "peers")]
+fn heavy(configs: &Configs, tls: &tokio_tls::TokioTls) -> Vec<Box<dyn Contender>> {
+    let broker = mqtt::Shared::default();
+    let both = [false, true].into_iter();
+    both.flat_map(|one_at_a_time| {
+        let each: [Box<dyn Contender>; 4] = [
+            Box::new(quinn::Quinn {
+                configs: configs.clone(),
+                runtime: tls.runtime.clone(),
+                one_at_a_time,
+            }),
+            Box::new(tonic::Tonic {
+                tls: tls.clone(),
+                one_at_a_time,
+            }),
+            Box::new(tarpc::Tarpc {
+                tls: tls.clone(),
+                one_at_a_time,
+            }),
+            Box::new(mqtt::Mqtt {
+                runtime: tls.runtime.clone(),
+                broker: broker.clone(),
+                one_at_a_time,
+            }),
+        ];
+        each
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -230,5 +284,11 @@ mod tests {
         assert!(check_length(64, 64).is_ok());
         assert!(check_length(64, 63).is_err());
         assert!(Measurement::round_trips(Vec::new()).is_err());
+    }
+
+    #[test]
+    #[cfg(feature = "peers")]
+    fn a_window_has_room_for_one_message_of_any_size() {
+        assert_eq!([64, 1 << 20, 64 << 20].map(window), [1024, 16, 1]);
     }
 }

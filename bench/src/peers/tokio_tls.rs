@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -26,8 +27,16 @@ pub(super) struct TokioTls {
     configs: Configs,
 }
 
-pub(super) type Client = Framed<client::TlsStream<TcpStream>, LengthDelimitedCodec>;
-pub(super) type Server = Framed<server::TlsStream<TcpStream>, LengthDelimitedCodec>;
+/// What messages go over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+pub(super) type Messages<T> = Framed<T, LengthDelimitedCodec>;
+pub(super) type ClientStream = client::TlsStream<TcpStream>;
+pub(super) type ServerStream = server::TlsStream<TcpStream>;
+pub(super) type Client = Messages<ClientStream>;
+pub(super) type Server = Messages<ServerStream>;
 
 impl TokioTls {
     pub(super) fn new(configs: Configs) -> Result<Self, Failure> {
@@ -43,6 +52,12 @@ impl TokioTls {
 
     /// Both ends of a new connection over loopback, for messages of up to `size` bytes.
     pub(super) async fn connect(&self, size: usize) -> Result<(Client, Server), Failure> {
+        let (client, server) = self.streams().await?;
+        Ok((framed(client, size), framed(server, size)))
+    }
+
+    /// Both ends of a new connection over loopback.
+    pub(super) async fn streams(&self) -> Result<(ClientStream, ServerStream), Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let client_socket = TcpStream::connect(listener.local_addr()?).await?;
         let (server_socket, _) = listener.accept().await?;
@@ -50,18 +65,15 @@ impl TokioTls {
         server_socket.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::clone(&self.configs.client));
         let acceptor = TlsAcceptor::from(Arc::clone(&self.configs.server));
-        let (client, server) = tokio::try_join!(
+        Ok(tokio::try_join!(
             connector.connect(Configs::server_name()?, client_socket),
             acceptor.accept(server_socket),
-        )?;
-        Ok((framed(client, size), framed(server, size)))
+        )?)
     }
 }
 
-fn framed<T>(stream: T, size: usize) -> Framed<T, LengthDelimitedCodec>
-where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite,
-{
+/// A stream as messages of up to `size` bytes.
+pub(super) fn framed<T: Stream>(stream: T, size: usize) -> Messages<T> {
     let codec = LengthDelimitedCodec::builder()
         .max_frame_length(size.max(ACK))
         .new_codec();
