@@ -46,13 +46,16 @@ struct Bar {
 }
 
 pub(crate) fn svg(results: &[Results]) -> Result<String, Failure> {
-    let rows = rows(results);
+    picture(&rows(results))
+}
+
+fn picture(rows: &[Row]) -> Result<String, Failure> {
     let height = rows.iter().map(Row::height).sum::<u32>().max(BAR);
     let mut text = String::new();
     let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut top = 0;
-    for row in &rows {
+    for row in rows {
         let panels = root
             .clone()
             .shrink((0, top), (WIDTH, row.height()))
