@@ -136,7 +136,9 @@ impl<D: Dial> Driver<D> {
             }
         }
         // A busy link must not starve other tasks, nor the check for replaced identity and trust. What
-        // it has woken may run at the same time from here on.
+        // it has woken may run at the same time from here on. It sleeps till no deadline: one that has
+        // passed would have it polled again at once.
+        self.deadline = None;
         context.waker().wake_by_ref();
         Poll::Pending
     }

@@ -14,7 +14,8 @@ use crate::{Instant, Sequence};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "it says whether all messages were accepted"]
 pub struct SentBatch {
-    /// The number of the first message that was accepted; the others follow without a gap.
+    /// The number of the first message that was accepted, if any was; the others follow without a
+    /// gap.
     pub first: Sequence,
     /// How many messages were accepted.
     pub count: u64,

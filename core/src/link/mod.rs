@@ -434,7 +434,8 @@ impl Link {
     /// Dropping a payload may run foreign code ([`Bytes::from_owner`]), which may use this link. So
     /// a link drops none during a call, but keeps them for the caller to take after each call and
     /// to drop where that code may run: after a lock is released, say. What was not taken is
-    /// dropped at the beginning of the next call that takes the time, except [`take`](Self::take),
+    /// dropped at the beginning of the next call that takes the time, except [`take`](Self::take)
+    /// and [`take_batch`](Self::take_batch),
     /// so a caller whose payloads run no such code can ignore this.
     #[must_use]
     pub fn take_spent(&mut self) -> Spent {
@@ -554,7 +555,7 @@ impl Link {
         for half in &mut self.halves {
             match half {
                 Half::Send(half) => half.end(&mut self.spent),
-                Half::Receive(half) => half.end_lease(),
+                Half::Receive(half) => half.end(),
             }
         }
         // Whatever happened to the session that replaced it: the link ended with the one before.

@@ -32,7 +32,7 @@ impl ReceiveHalf {
             // What has arrived of a message counts in the window; the rest is room for what is
             // still to arrive, or what it is moved to.
             .bytes(config.max_message)
-            .and(Spare::bound(config))
+            .and(Spare::bound(config, dialect))
             .and(Queue::bound(config, dialect))
             .list::<Left>(messages)
             .list::<Taken>(messages)

@@ -86,7 +86,7 @@ impl ReceiveHalf {
     }
 
     /// Ends the lease with the link: nothing holds it from here on.
-    pub(crate) fn end_lease(&mut self) {
+    pub(super) fn end_lease(&mut self) {
         if let Some(lease) = &mut self.lease {
             lease.over = true;
             lease.lapse_by(Instant::NEVER);

@@ -153,7 +153,7 @@ impl ReceiveHalf {
             lease: config.lease.map(Lease::new),
             taken: VecDeque::new(),
             assembly: None,
-            spare: Spare::new(config),
+            spare: Spare::new(config, dialect),
             held_bytes: 0,
             unacked_bytes: 0,
             ack_due: false,
@@ -285,9 +285,7 @@ impl ReceiveHalf {
         let complete = assembly.frame_left == 0 && assembly.last;
         if complete && let Some(whole) = self.assembly.take() {
             if let Some(sequence) = self.arrive(whole.data.len()) {
-                let message = Bytes::from(whole.data);
-                self.spare.keep(&message);
-                self.queue.push(sequence, message);
+                self.queue.push(sequence, self.spare.share(whole.data));
             }
             self.timed_arrived();
         }
@@ -409,6 +407,7 @@ impl ReceiveHalf {
     /// Stops receiving: messages that wait and those that arrive are rejected.
     pub(crate) fn abandon(&mut self) {
         self.abandoned = true;
+        self.spare.release_memory();
         self.left_over = LeftOver::default();
         self.timed.clear();
         self.takes_slowly = false;

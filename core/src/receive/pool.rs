@@ -116,7 +116,7 @@ impl Pool {
         self.next_framed();
         let end = MESSAGE_HEAD + MessageHead::whole_length(&self.front);
         let message = self.front.slice(MESSAGE_HEAD..end);
-        self.front.advance(end);
+        self.advance_front(end);
         message
     }
 
@@ -132,8 +132,17 @@ impl Pool {
             at = end;
             count += 1;
         }
-        self.front.advance(at);
+        self.advance_front(at);
         count
+    }
+
+    /// Moves on in the front, which is given up at its end: its memory may then be used again.
+    #[inline]
+    fn advance_front(&mut self, length: usize) {
+        self.front.advance(length);
+        if self.front.is_empty() {
+            self.front = Bytes::new();
+        }
     }
 
     #[inline]

@@ -33,6 +33,8 @@ impl ReceiveHalf {
         }
         self.ack_due = false;
         self.ack_at = None;
+        // Nothing pings while there is no connection.
+        self.spare.release_memory();
     }
 
     /// Records that a greeting was written, which says what is settled.
@@ -85,6 +87,12 @@ impl ReceiveHalf {
         self.unacked_bytes = 0;
         self.ack_due = false;
         self.ack_at = None;
+    }
+
+    /// Ends the half with its link: the lease lapses, and nothing more arrives.
+    pub(crate) fn end(&mut self) {
+        self.end_lease();
+        self.spare.release_memory();
     }
 
     /// Ends the session as the last: what has arrived whole can still be taken, and what still

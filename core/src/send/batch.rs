@@ -41,7 +41,6 @@ impl SendHalf {
         let longest = self.max_message;
         let (mut sequence, mut left) = (self.next, room);
         let count = most.min(messages.len());
-        self.store.reserve(count);
         for _ in 0..count {
             let fits = |message: &Bytes| message.len() <= longest && message.len() <= left;
             if !messages.front().is_some_and(fits) {

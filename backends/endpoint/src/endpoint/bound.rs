@@ -15,7 +15,7 @@ impl Security {
     /// Returns how many bytes of memory an [`Endpoint`] takes at most for one connection with this
     /// security, whatever its peer does (`docs/limits.md`), provided that received data, 48 KiB at
     /// most, is passed to the link before more is read. Buffers are borrowed from the thread, and
-    /// returned when they are empty.
+    /// returned by [`Endpoint::release`] when they are empty.
     #[must_use]
     pub const fn memory_bound(&self) -> usize {
         match self.choice {
