@@ -241,6 +241,11 @@ impl Config {
         self.latency_budget
     }
 
+    /// Whether a channel is urgent.
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.channels.iter().any(ChannelConfig::is_urgent)
+    }
+
     /// Whether the link ends with its session.
     #[must_use]
     pub fn is_single_session(&self) -> bool {

@@ -76,6 +76,11 @@ impl LinkState {
         matches!(self, Self::Open | Self::Closing | Self::Finishing)
     }
 
+    /// Whether messages may pass: both ends are connected, and neither is done.
+    pub(crate) const fn carries_messages(self) -> bool {
+        matches!(self, Self::Open | Self::Closing)
+    }
+
     /// Returns the state's name in the specification.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! Buffers whose memory comes from a pool of the thread, while they are not empty.
+//! Buffers whose memory comes from a pool of the thread, until they are released empty.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -157,7 +157,7 @@ impl Link {
         let channels = &config.channels;
         self.observer.call(self.now, Call::Declare { channels });
         self.halves = Half::for_all(&config);
-        self.has_urgent = channels.iter().any(ChannelConfig::is_urgent);
+        self.has_urgent = config.has_urgent();
         self.config = config;
         Ok(())
     }

@@ -106,7 +106,7 @@ impl Link {
             // Whether this is an orderly end is known once the peer is admitted.
             return;
         }
-        let running = matches!(self.state, LinkState::Open | LinkState::Closing);
+        let running = self.state.carries_messages();
         if running && !self.is_native() && self.stream_may_end() {
             self.begin_closing(Input::CloseReceived);
             self.finish(Input::Drained);
@@ -114,7 +114,7 @@ impl Link {
         if self.state == LinkState::Finishing || self.state == LinkState::Ended {
             self.end_connection_if_done();
         } else {
-            let greeted = matches!(self.state, LinkState::Open | LinkState::Closing);
+            let greeted = self.state.carries_messages();
             self.on_connection_lost(if greeted {
                 Loss::PeerLeft
             } else {

@@ -267,7 +267,7 @@ impl Link {
             backoff: Backoff::default(),
             release_at: Instant::ZERO,
             sends_times: false,
-            has_urgent: config.channels.iter().any(ChannelConfig::is_urgent),
+            has_urgent: config.has_urgent(),
             wants_output: false,
             has_events: false,
             events: VecDeque::new(),
@@ -435,8 +435,8 @@ impl Link {
     /// a link drops none during a call, but keeps them for the caller to take after each call and
     /// to drop where that code may run: after a lock is released, say. What was not taken is
     /// dropped at the beginning of the next call that takes the time, except [`take`](Self::take)
-    /// and [`take_batch`](Self::take_batch),
-    /// so a caller whose payloads run no such code can ignore this.
+    /// and [`take_batch`](Self::take_batch), so a caller whose payloads run no such code can ignore
+    /// this.
     #[must_use]
     pub fn take_spent(&mut self) -> Spent {
         self.spent.take()

@@ -287,7 +287,7 @@ impl Link {
             self.connection_ended();
             return;
         }
-        let was_up = matches!(self.state, LinkState::Open | LinkState::Closing);
+        let was_up = self.state.carries_messages();
         self.disconnect(loss);
         // Only if the link was up: an attempt that fails has no session to lose.
         if was_up && !self.is_native() {
@@ -301,7 +301,7 @@ impl Link {
     /// the peer has asked to close or agreed to it. It may have ended already, with its DONE lost
     /// with the connection.
     fn counts_as_closed(&self, loss: Loss) -> bool {
-        let is_away = !matches!(self.state, LinkState::Open | LinkState::Closing);
+        let is_away = !self.state.carries_messages();
         let by_choice = matches!(loss, Loss::NotTrusted | Loss::Abandoned);
         self.closing.ever_done && is_away && !by_choice
     }
@@ -340,7 +340,7 @@ impl Link {
 
     /// Drops the connection and waits for the next.
     pub(super) fn disconnect(&mut self, loss: Loss) {
-        let was_up = matches!(self.state, LinkState::Open | LinkState::Closing);
+        let was_up = self.state.carries_messages();
         if !matches!(self.step(Input::ConnectionLost), Ok(true)) {
             return;
         }

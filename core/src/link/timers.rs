@@ -82,9 +82,8 @@ impl Link {
         for timer in Timer::ALL {
             earliest = earlier(earliest, self.running(timer));
         }
-        if self.checks_liveness() {
-            earliest = earlier(earliest, self.ping_at());
-            earliest = earlier(earliest, self.give_up_at());
+        for watch in [self.ping_at(), self.give_up_at()] {
+            earliest = earlier(earliest, watch);
         }
         if self.state != LinkState::Ended {
             for half in &self.halves {
@@ -95,9 +94,9 @@ impl Link {
                 earliest = earlier(earliest, deadline);
             }
         }
-        match self.connection.pace.as_ref().filter(|_| self.is_up()) {
-            Some(pace) => earlier(earliest, pace.deadline()),
-            None => earliest,
+        match &self.connection.pace {
+            Some(pace) if self.state.carries_messages() => earlier(earliest, pace.deadline()),
+            _ => earliest,
         }
     }
 
@@ -126,8 +125,9 @@ impl Link {
                 self.fire(timer);
             }
         }
-        let is_up = self.is_up();
-        if let Some(pace) = self.connection.pace.as_mut().filter(|_| is_up) {
+        if self.state.carries_messages()
+            && let Some(pace) = &mut self.connection.pace
+        {
             self.wants_output |= pace.handle_timeout(self.now);
         }
         if self.is_due(self.give_up_at()) {
@@ -177,12 +177,7 @@ impl Link {
 
     /// Whether silence of the peer is watched for: only `countersign/1` can ping a silent peer.
     fn checks_liveness(&self) -> bool {
-        self.is_native() && self.is_up()
-    }
-
-    /// Whether messages may pass.
-    fn is_up(&self) -> bool {
-        matches!(self.state, LinkState::Open | LinkState::Closing)
+        self.is_native() && self.state.carries_messages()
     }
 
     /// Returns when to write a PING: to check that a silent peer is alive, or to show a peer that
@@ -238,7 +233,7 @@ impl Link {
             self.connection.to_ping |= self.connection.peer_clock.wants_to_ask(self.now);
             self.wants_output |= self.connection.to_ping;
         }
-        if self.is_up() {
+        if self.state.carries_messages() {
             // The peer sends beyond its greeting: this connection is a good one.
             self.backoff.reset();
         }
